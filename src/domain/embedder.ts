@@ -1,0 +1,11 @@
+// Text to vectors. One interface for the built-in lexical embedder and for embedding servers.
+
+export interface Embedder {
+  /** Changes whenever the vectors it makes change: part of a collection's fingerprint. */
+  readonly fingerprint: string;
+  readonly dimensions: number;
+  /** Vectors of corpus chunks, in the order given. */
+  embedDocuments(texts: readonly string[]): Promise<Float32Array[]>;
+  /** Vectors of questions, in the order given; null where a question shares no term with the corpus. */
+  embedQueries(texts: readonly string[]): Promise<(Float32Array | null)[]>;
+}

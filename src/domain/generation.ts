@@ -1,0 +1,39 @@
+// The work order of one generation and its ending: plain data, because it crosses a thread boundary.
+
+import type { ModelFailure } from './failure.ts';
+import type { LineRequest } from './line.ts';
+import type { Passage } from './passage.ts';
+
+export interface GenerationTask {
+  /** Unique among the running tasks: names the task when it is cancelled. */
+  readonly id: number;
+  /** Base URL of the model server, without a trailing slash and without /v1. */
+  readonly endpointUrl: string;
+  readonly apiKey: string | null;
+  readonly model: string;
+  readonly request: LineRequest;
+  readonly systemPrompt: string;
+  readonly maxTokens: number;
+  readonly temperature: number;
+  /** Empty: the original question goes alone. */
+  readonly passages: readonly Passage[];
+  readonly totalTimeoutMs: number;
+  readonly firstTokenTimeoutMs: number;
+  readonly stallTimeoutMs: number;
+}
+
+export interface TokenUsage {
+  readonly promptTokens: number | null;
+  readonly completionTokens: number | null;
+  readonly cachedTokens: number | null;
+}
+
+export interface GenerationSuccess {
+  readonly kind: 'success';
+  readonly answer: string;
+  readonly model: string;
+  readonly finishReason: string;
+  readonly usage: TokenUsage;
+}
+
+export type GenerationOutcome = GenerationSuccess | ModelFailure;

@@ -1,0 +1,91 @@
+// The catalogue of errors: every code a user can meet, in one place. Codes are stable; texts may improve.
+
+/** HTTP status and title of each code. Codes that only ever stand on a line or end a start carry status 500. */
+const catalogue = {
+  // requests
+  bad_request: { status: 400, title: 'The request is malformed' },
+  invalid_option: { status: 400, title: 'An option is unknown or out of range' },
+  forbidden_host: { status: 403, title: 'This host name is not served' },
+  forbidden_origin: { status: 403, title: 'A web page may not change this service' },
+  not_found: { status: 404, title: 'No such resource' },
+  batch_not_found: { status: 404, title: 'No such batch' },
+  method_not_allowed: { status: 405, title: 'The method is not allowed here' },
+  batch_finished: { status: 409, title: 'The batch has already ended' },
+  too_large: { status: 413, title: 'The upload is over a limit' },
+  unsupported_media_type: { status: 415, title: 'The content type or encoding is not supported' },
+  invalid_lines: { status: 422, title: 'The upload has lines that cannot be run' },
+  empty_upload: { status: 422, title: 'The upload has no lines' },
+  upload_incomplete: { status: 400, title: 'The upload broke off' },
+  shutting_down: { status: 503, title: 'The service is shutting down' },
+  storage_full: { status: 507, title: 'The disk is full' },
+  internal_error: { status: 500, title: 'An unexpected error' },
+
+  // a line's input
+  line_not_json: { status: 422, title: 'The line is not JSON' },
+  line_not_utf8: { status: 422, title: 'The line is not UTF-8' },
+  line_not_object: { status: 422, title: 'The line is not a JSON object' },
+  line_too_long: { status: 422, title: 'The line is over the length limit' },
+  missing_field: { status: 422, title: 'A required field is missing' },
+  invalid_field: { status: 422, title: 'A field has a value that cannot be used' },
+  duplicate_custom_id: { status: 422, title: 'The custom_id stands on an earlier line' },
+
+  // a line's way through the stages
+  rag_unavailable: { status: 500, title: 'Retrieval could not be reached' },
+  rag_timeout: { status: 500, title: 'Retrieval took too long' },
+  no_context: { status: 500, title: 'No context was found and the batch asks for one' },
+  nothing_found: { status: 500, title: 'Retrieval found nothing' },
+  generation_unreachable: { status: 500, title: 'No model server could be reached' },
+  generation_overloaded: { status: 500, title: 'The model server has no room' },
+  generation_misconfigured: { status: 500, title: 'The model server does not serve this' },
+  generation_rejected: { status: 500, title: 'The model server refused the request' },
+  generation_failed: { status: 500, title: 'The model server failed' },
+  generation_timeout: { status: 500, title: 'The model server took too long' },
+  generation_stalled: { status: 500, title: 'The answer stopped arriving' },
+  generation_invalid: { status: 500, title: 'The answer could not be understood' },
+  empty_answer: { status: 500, title: 'The model answered nothing' },
+  cancelled: { status: 500, title: 'The line was cancelled before it was answered' },
+
+  // a start that cannot succeed
+  config_invalid: { status: 500, title: 'The settings are wrong' },
+  data_dir_locked: { status: 500, title: 'Another process uses the data folder' },
+  data_dir_unusable: { status: 500, title: 'The data folder cannot be used' },
+  schema_newer: { status: 500, title: 'The data folder was written by a newer release' },
+  port_taken: { status: 500, title: 'The port is taken' },
+  corpus_unreadable: { status: 500, title: 'The corpus cannot be read' },
+  corpus_empty: { status: 500, title: 'The corpus has no text' },
+  chroma_unsupported: { status: 500, title: 'The embedded Chroma cannot run here' },
+  chroma_unavailable: { status: 500, title: 'Chroma cannot be reached' },
+  collection_not_owned: { status: 500, title: 'The collection belongs to somebody else' },
+  collection_incomplete: { status: 500, title: 'The collection does not hold what was put in' },
+  rank_lost: { status: 500, title: 'Another process has become rank 0' },
+} as const satisfies Record<string, { status: number; title: string }>;
+
+export type ErrorCode = keyof typeof catalogue;
+
+/** One bad line of an upload, as the answer lists it. */
+export interface LineProblem {
+  readonly line: number;
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** An error with a code from the catalogue. `message` says what is wrong, where, and what to do. */
+export class RagmillError extends Error {
+  override readonly name = 'RagmillError';
+  readonly code: ErrorCode;
+  readonly lines: readonly LineProblem[];
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; lines?: LineProblem[] } = {}) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause });
+    this.code = code;
+    this.lines = options.lines ?? [];
+  }
+
+  get status(): number {
+    return catalogue[this.code].status;
+  }
+
+  get title(): string {
+    return catalogue[this.code].title;
+  }
+}
