@@ -13,13 +13,18 @@ export interface Passage {
   readonly distance: number;
 }
 
-/** How the RAG stage's retrieval ended for one question. */
-export type RetrievalOutcome =
-  | { readonly kind: 'success'; readonly passages: readonly Passage[]; readonly collectionGeneration: number }
+/** How the RAG stage's retrieval ended for one question, after so many attempts. */
+export type RetrievalOutcome = { readonly attempts: number } & (
+  | {
+      readonly kind: 'success';
+      readonly passages: readonly Passage[];
+      readonly collectionGeneration: number;
+    }
   | {
       readonly kind: 'soft_failure';
       readonly code: string;
       readonly message: string;
       readonly collectionGeneration: number;
     }
-  | { readonly kind: 'hard_failure'; readonly code: string; readonly message: string };
+  | { readonly kind: 'hard_failure'; readonly code: string; readonly message: string }
+);

@@ -1,0 +1,167 @@
+// The settings: environment variables, parsed once into one frozen value. Nothing else reads the environment.
+
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import { envSchema } from 'env-schema';
+import { type Static, Type } from 'typebox';
+import { RagmillError } from './errors.ts';
+
+const milliseconds = (fallback: number, description: string) =>
+  Type.Integer({ minimum: 1, maximum: 2 ** 31 - 1, default: fallback, description });
+const count = (fallback: number, maximum: number, description: string) =>
+  Type.Integer({ minimum: 1, maximum, default: fallback, description });
+
+/** Every setting, with its default and what it means: the source of the table in docs/operations.md. */
+export const settingsSchema = Type.Object({
+  HOST: Type.String({ default: '127.0.0.1', description: 'Address to listen on' }),
+  PORT: Type.Integer({
+    minimum: 0,
+    maximum: 65_535,
+    default: 8080,
+    description: 'Port to listen on; 0: any free one',
+  }),
+  LOG_LEVEL: Type.Enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'], {
+    default: 'info',
+    description: 'Least severe log lines written',
+  }),
+  DATA_DIR: Type.String({
+    default: 'data',
+    description: 'Folder of everything that must survive; one process each',
+  }),
+
+  CHROMA_URL: Type.Optional(
+    Type.String({ description: 'A Chroma server; unset: one of our own runs embedded' }),
+  ),
+  CHROMA_API_KEY: Type.Optional(Type.String({ description: 'Sent to CHROMA_URL as x-chroma-token' })),
+  CHROMA_TENANT: Type.Optional(Type.String({ description: "Chroma tenant; unset: the server's default" })),
+  CHROMA_DATABASE: Type.Optional(
+    Type.String({ description: "Chroma database; unset: the server's default" }),
+  ),
+  CHROMA_COLLECTION: Type.String({ default: 'ragmill', description: 'Name of the collection' }),
+  CORPUS_PATH: Type.Optional(
+    Type.String({ description: "Folder of .md and .txt, or a .jsonl file; unset: ragmill's own docs" }),
+  ),
+  CORPUS_CHUNK_CHARACTERS: Type.Integer({
+    minimum: 200,
+    maximum: 100_000,
+    default: 1500,
+    description: 'Most characters of a passage',
+  }),
+  RESET_COLLECTION: Type.Optional(
+    Type.Enum(['always', 'if-changed'], {
+      description: 'When a start fills the collection anew; unset: always, with CHROMA_URL if-changed',
+    }),
+  ),
+  BOOTSTRAP_TIMEOUT_MS: milliseconds(120_000, 'How long a start waits for Chroma'),
+
+  GPU_ENDPOINTS: Type.Optional(
+    Type.String({
+      description: 'Model servers: [name=]url[;model=…], comma separated; unset: the sequential ports',
+    }),
+  ),
+  GPU_HOST: Type.String({ default: '127.0.0.1', description: 'Host of the sequential ports' }),
+  GPU_BASE_PORT: Type.Integer({
+    minimum: 1,
+    maximum: 65_528,
+    default: 11_434,
+    description: 'First of the ports',
+  }),
+  GPU_CONCURRENCY: Type.String({
+    pattern: '^(auto|[1-9][0-9]{0,3})$',
+    default: 'auto',
+    description: 'Requests an endpoint may have in flight; auto: 4',
+  }),
+  GPU_API_KEY: Type.Optional(Type.String({ description: 'Sent to model servers as a bearer token' })),
+  MODEL: Type.Optional(
+    Type.String({ description: "Model to ask for; unset: each endpoint's first chat model" }),
+  ),
+  EMBEDDED_MODEL: Type.Enum(['on', 'off'], {
+    default: 'off',
+    description: 'on: answer with the built-in extractive model instead of model servers',
+  }),
+
+  RAG_MODE: Type.Enum(['retrieve', 'off'], {
+    default: 'retrieve',
+    description: 'Default rag_mode of a batch',
+  }),
+  RAG_TOP_K: Type.Integer({ minimum: 1, maximum: 100, default: 5, description: 'Default top_k of a batch' }),
+  RAG_MAX_DISTANCE: Type.Optional(
+    Type.Number({ minimum: 0, description: 'Default max_distance of a batch' }),
+  ),
+  RETRIEVAL_TIMEOUT_MS: milliseconds(5_000, 'Time for one retrieval call'),
+  RAG_MAX_ATTEMPTS: count(3, 100, 'Retrieval attempts of a line'),
+
+  GENERATION_TIMEOUT_MS: milliseconds(1_800_000, 'Time for one whole answer'),
+  FIRST_TOKEN_TIMEOUT_MS: milliseconds(300_000, 'Time until an answer begins'),
+  GENERATION_STALL_MS: milliseconds(60_000, 'Longest silence within an answer'),
+  GENERATION_MAX_ATTEMPTS: count(3, 100, 'Generation attempts of a line'),
+  GENERATION_THREADS: count(
+    Math.min(4, availableParallelism()),
+    64,
+    'Threads that build prompts and read answers',
+  ),
+
+  MAX_BATCH_LINES: count(5_000_000, 100_000_000, 'Most lines of an upload'),
+  MAX_BATCH_BYTES: count(4 * 1024 ** 3, Number.MAX_SAFE_INTEGER, 'Most bytes of an upload'),
+  MAX_LINE_BYTES: count(10 * 1024 ** 2, 256 * 1024 ** 2, 'Most bytes of a line'),
+  SHUTDOWN_GRACE_MS: milliseconds(25_000, 'Time for running generations at a stop'),
+});
+
+export type Settings = Readonly<Static<typeof settingsSchema>>;
+
+/** Each of these is also read from the file that the variable with `_FILE` appended names. */
+const SECRETS = ['CHROMA_API_KEY', 'GPU_API_KEY'] as const;
+
+/** Throws one `config_invalid` that lists everything wrong. An empty value counts as unset. */
+export function readSettings(environment: NodeJS.ProcessEnv): Settings {
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
+  const problems = [...readSecretFiles(given)];
+  let settings: Settings | null = null;
+  try {
+    // The schema is copied because env-schema writes into it.
+    settings = envSchema<Settings>({ schema: { ...settingsSchema }, data: given, env: false });
+  } catch (error) {
+    problems.push(...describeProblems(error));
+  }
+  if (settings?.EMBEDDED_MODEL === 'on' && settings.GPU_ENDPOINTS !== undefined) {
+    problems.push('EMBEDDED_MODEL=on and GPU_ENDPOINTS exclude each other: unset one');
+  }
+  if (settings?.CHROMA_URL !== undefined && !URL.canParse(settings.CHROMA_URL)) {
+    problems.push('CHROMA_URL must be a URL such as http://127.0.0.1:8000');
+  }
+  if (settings === null || problems.length > 0) {
+    throw new RagmillError('config_invalid', `The settings are wrong: ${problems.join('; ')}.`);
+  }
+  return Object.freeze({ ...settings, DATA_DIR: resolve(settings.DATA_DIR) });
+}
+
+/** Puts the contents in place; answers what went wrong. */
+function readSecretFiles(environment: Record<string, string | undefined>): string[] {
+  return SECRETS.flatMap((name) => {
+    const path = environment[`${name}_FILE`];
+    if (path === undefined) return [];
+    if (environment[name] !== undefined) return [`${name} and ${name}_FILE are both set: unset one`];
+    try {
+      environment[name] = readFileSync(path, 'utf8').trim();
+      return [];
+    } catch (error) {
+      return [`${name}_FILE cannot be read: ${error instanceof Error ? error.message : String(error)}`];
+    }
+  });
+}
+
+interface SchemaProblem {
+  readonly instancePath: string;
+  readonly message?: string;
+  readonly params: { readonly allowedValues?: readonly string[] };
+}
+
+function describeProblems(error: unknown): string[] {
+  const problems = error instanceof Error && 'errors' in error ? (error.errors as SchemaProblem[]) : null;
+  if (problems === null) throw error;
+  return problems.map(({ instancePath, message, params }) => {
+    const allowed = params.allowedValues ? `: ${params.allowedValues.join(', ')}` : '';
+    return `${instancePath.slice(1)} ${message ?? 'is wrong'}${allowed}`;
+  });
+}

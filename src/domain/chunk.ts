@@ -1,0 +1,45 @@
+// The unit of claiming work: consecutive lines stored together, and the right to work on them.
+
+/** Most lines in a chunk. */
+export const CHUNK_LINES = 256;
+/** Most raw bytes in a chunk; one longer line is a chunk by itself. */
+export const CHUNK_BYTES = 1024 * 1024;
+
+/** Why a line cannot be run: found at upload, where alone the whole batch is seen (duplicate ids). */
+export interface StoredProblem {
+  readonly line: number;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** Consecutive lines on their way into the store. */
+export interface NewChunk {
+  /** 0-based position in the batch. */
+  readonly number: number;
+  /** 1-based number of its first line in the upload. No line of a chunk is missing in between. */
+  readonly firstLine: number;
+  readonly lineCount: number;
+  /** The lines as uploaded, joined by `\n`. */
+  readonly text: Buffer;
+  /** Its lines that cannot be run, ascending. */
+  readonly problems: readonly StoredProblem[];
+}
+
+/** The right to work on a chunk. A write under a token that is no longer the chunk's changes nothing. */
+export interface Lease {
+  readonly batchId: string;
+  readonly chunk: number;
+  /** Fencing token: grows with every lease the store gives. */
+  readonly token: number;
+}
+
+export interface ClaimedChunk {
+  readonly lease: Lease;
+  /** true: the batch is being cancelled, its lines get their records without running. */
+  readonly cancelling: boolean;
+  readonly firstLine: number;
+  readonly text: Buffer;
+  readonly problems: readonly StoredProblem[];
+  /** Lines of the chunk that have their record already. */
+  readonly finishedLines: readonly number[];
+}

@@ -1,0 +1,84 @@
+// Where model servers may be: the list the settings give, or the sequential ports of one host.
+
+import { RagmillError } from '../errors.ts';
+
+export interface EndpointCandidate {
+  /** Short and stable: names the endpoint in results, metrics and logs. */
+  readonly name: string;
+  /** Base URL without a trailing slash and without /v1. */
+  readonly url: string;
+  /** The model to ask for; null: the server's only or first chat model. */
+  readonly model: string | null;
+  /** true: the settings name it, so it should be there; false: a port that may well be empty. */
+  readonly isExpected: boolean;
+}
+
+/** Sequential ports looked at, holes included, before discovery knows better. */
+const SEQUENTIAL_PORTS = 8;
+
+export function sequentialCandidates(host: string, basePort: number): EndpointCandidate[] {
+  const authority = host.includes(':') ? `[${host}]` : host;
+  return Array.from({ length: SEQUENTIAL_PORTS }, (_, index) => ({
+    name: `gpu-${index}`,
+    url: `http://${authority}:${basePort + index}`,
+    model: null,
+    isExpected: false,
+  }));
+}
+
+/**
+ * Reads `GPU_ENDPOINTS`: comma-separated entries, each `[name=]url[;model=…]`. Throws `config_invalid` naming the
+ * entry.
+ */
+export function parseEndpoints(list: string): EndpointCandidate[] {
+  const candidates = list
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '')
+    .map(parseEntry);
+  const names = new Set(candidates.map((candidate) => candidate.name));
+  if (names.size < candidates.length) {
+    throw new RagmillError(
+      'config_invalid',
+      'GPU_ENDPOINTS names two endpoints alike. Give each its own name.',
+    );
+  }
+  return candidates;
+}
+
+function parseEntry(entry: string, index: number): EndpointCandidate {
+  const [address = '', ...settings] = entry.split(';').map((part) => part.trim());
+  const named = /^([A-Za-z0-9._-]+)=(.*)$/.exec(address);
+  const url = named?.[2] ?? address;
+  let parsed: URL;
+  try {
+    parsed = new URL(url);
+  } catch {
+    throw invalid(entry, `"${url}" is not a URL; write http://host:port`);
+  }
+  if (!/^https?:$/.test(parsed.protocol)) throw invalid(entry, 'only http:// and https:// are supported');
+  if (parsed.username || parsed.password)
+    throw invalid(entry, 'put the key into GPU_API_KEY, not into the URL');
+  let model: string | null = null;
+  for (const setting of settings) {
+    const [key, value = ''] = setting.split(/=(.*)/);
+    if (key !== 'model' || value === '')
+      throw invalid(entry, `"${setting}" is not a setting; known: model=<name>`);
+    model = value;
+  }
+  return {
+    name: named?.[1] ?? `gpu-${index}`,
+    url: `${parsed.origin}${basePath(parsed)}`,
+    model,
+    isExpected: true,
+  };
+}
+
+/** Many tools ask for the URL with /v1, so that is what people paste. */
+function basePath(url: URL): string {
+  return url.pathname.replace(/\/+$/, '').replace(/\/v1$/, '');
+}
+
+function invalid(entry: string, why: string): RagmillError {
+  return new RagmillError('config_invalid', `GPU_ENDPOINTS: in "${entry}", ${why}.`);
+}

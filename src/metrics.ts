@@ -1,0 +1,78 @@
+// Every metric of the service. Labels are bounded: names from the settings and codes from the catalogue, never
+// ids, URLs or texts. All label sets that are known beforehand exist from the start, at zero.
+
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+const STAGES = ['queued', 'retrieval', 'generation'] as const;
+const REQUEST_CLASSES = [
+  'success',
+  'hard',
+  'overload',
+  'misconfigured',
+  'request',
+  'ambiguous',
+  'cancelled',
+] as const;
+
+/** From one millisecond to the half hour that a generation may take. */
+const DURATION_BUCKETS_SECONDS = [0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800];
+
+export type Metrics = ReturnType<typeof createMetrics>;
+
+export function createMetrics(version: string) {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const registers = [registry];
+  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
+    new Counter({ name: `ragmill_${name}`, help, labelNames, registers });
+  const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
+    new Gauge({ name: `ragmill_${name}`, help, labelNames, registers });
+
+  const metrics = {
+    registry,
+    batches: counter('batches_total', 'Batches by the status they reached', ['status']),
+    lines: counter('lines_total', 'Lines that ended, by outcome and error code (none: no error)', [
+      'outcome',
+      'code',
+    ]),
+    ragOutcomes: counter('rag_outcomes_total', 'RAG stages by outcome', ['outcome']),
+    queueLines: gauge('queue_lines', 'Lines claimed by this process that have no record yet'),
+    stageDuration: new Histogram({
+      name: 'ragmill_stage_duration_seconds',
+      help: 'Time that lines spend in a stage',
+      labelNames: ['stage'] as const,
+      buckets: DURATION_BUCKETS_SECONDS,
+      registers,
+    }),
+    endpointUp: gauge('endpoint_up', '1 while the endpoint takes requests', ['endpoint']),
+    endpointWindow: gauge('endpoint_window', 'Requests the endpoint may have in flight', ['endpoint']),
+    endpointInFlight: gauge('endpoint_inflight', 'Requests the endpoint has in flight', ['endpoint']),
+    endpointRequests: counter('endpoint_requests_total', 'Requests by how they ended', ['endpoint', 'class']),
+    tokens: counter('tokens_total', 'Tokens by direction, as far as servers report them', ['direction']),
+    cachedTokens: counter('cached_tokens_total', 'Prompt tokens that servers took from their prefix caches'),
+    retries: counter('retries_total', 'Generations sent again, by reason', ['reason']),
+    collectionRebinds: counter('collection_rebinds_total', 'Times a stale collection handle healed itself'),
+    collectionGeneration: gauge('collection_generation', 'Build of the collection in use; 0 before READY'),
+    bootstrapDuration: gauge('bootstrap_duration_seconds', 'Time from start to READY'),
+    ready: gauge('ready', '1 while the service is ready'),
+    leaseLost: counter('lease_lost_total', 'Chunks whose lease ran out or was taken'),
+    staleWrites: counter('stale_writes_total', 'Groups of records refused because their lease was lost'),
+    resultStreams: gauge('result_streams', 'Results being streamed to clients'),
+    uploadsRejected: counter('uploads_rejected_total', 'Uploads refused, by error code', ['code']),
+  };
+  gauge('build_info', 'Always 1; the version is a label', ['version']).set({ version }, 1);
+
+  for (const status of ['created', 'completed', 'cancelled']) metrics.batches.inc({ status }, 0);
+  metrics.lines.inc({ outcome: 'succeeded', code: 'none' }, 0);
+  for (const outcome of ['success', 'soft_failure', 'hard_failure']) metrics.ragOutcomes.inc({ outcome }, 0);
+  for (const stage of STAGES) metrics.stageDuration.zero({ stage });
+  for (const direction of ['prompt', 'completion']) metrics.tokens.inc({ direction }, 0);
+  for (const reason of REQUEST_CLASSES) metrics.retries.inc({ reason }, 0);
+  return metrics;
+}
+
+/** The series of an endpoint exist from the moment it is known. */
+export function createEndpointSeries(metrics: Metrics, endpoint: string): void {
+  for (const requestClass of REQUEST_CLASSES)
+    metrics.endpointRequests.inc({ endpoint, class: requestClass }, 0);
+}

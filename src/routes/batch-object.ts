@@ -1,0 +1,140 @@
+// The batch as the API shows it: OpenAI's batch object with ragmill's own fields beside it.
+
+import { type Static, Type } from 'typebox';
+import { type Batch, isTerminal } from '../domain/batch.ts';
+import { batchOptionSchema, toWireOptions } from '../scheduler/option-schema.ts';
+import type { Services } from './services.ts';
+
+const unixTime = Type.Union([Type.Integer(), Type.Null()], {
+  description: 'Unix seconds; null until it happens.',
+});
+const fileId = Type.Union([Type.String(), Type.Null()]);
+
+export const batchSchema = Type.Object(
+  {
+    id: Type.String(),
+    object: Type.Literal('batch'),
+    status: Type.Enum(['in_progress', 'completed', 'cancelling', 'cancelled']),
+    endpoint: Type.Literal('/v1/chat/completions'),
+    errors: Type.Null(),
+    input_file_id: fileId,
+    output_file_id: fileId,
+    error_file_id: fileId,
+    created_at: Type.Integer(),
+    in_progress_at: unixTime,
+    expires_at: unixTime,
+    finalizing_at: unixTime,
+    completed_at: unixTime,
+    failed_at: unixTime,
+    expired_at: unixTime,
+    cancelling_at: unixTime,
+    cancelled_at: unixTime,
+    request_counts: Type.Object(
+      { total: Type.Integer(), completed: Type.Integer(), failed: Type.Integer() },
+      { description: '`completed`: succeeded lines; `failed`: all that is neither succeeded nor open.' },
+    ),
+    line_counts: Type.Object(
+      {
+        queued: Type.Integer(),
+        leased: Type.Integer(),
+        succeeded: Type.Integer(),
+        failed: Type.Integer(),
+        cancelled: Type.Integer(),
+        expired: Type.Integer(),
+      },
+      { description: 'Their sum is always the total.' },
+    ),
+    rag_counts: Type.Object({
+      success: Type.Integer(),
+      soft_failure: Type.Integer(),
+      hard_failure: Type.Integer(),
+    }),
+    usage: Type.Object({
+      input_tokens: Type.Integer(),
+      input_tokens_details: Type.Object({ cached_tokens: Type.Integer() }),
+      output_tokens: Type.Integer(),
+      total_tokens: Type.Integer(),
+    }),
+    progress: Type.Object({
+      lines_per_second: Type.Number({ description: 'Over the last 30 seconds.' }),
+      eta_seconds: Type.Union([Type.Integer(), Type.Null()], { description: 'null: nothing to go by.' }),
+      waiting_for: Type.Union([Type.String(), Type.Null()], {
+        description: 'Why nothing moves, when nothing does.',
+      }),
+    }),
+    options: Type.Object(nullableOptions(), { description: 'All options, with the defaults at creation.' }),
+    metadata: Type.Union([Type.Record(Type.String(), Type.String()), Type.Null()]),
+    last_seq: Type.Integer({ description: 'seq of the newest result; 0 before the first.' }),
+    collection_generations: Type.Array(Type.Integer(), {
+      description: 'Builds of the collection that results were made with.',
+    }),
+  },
+  { $id: 'Batch', title: 'Batch' },
+);
+
+/** For the schemas of routes. */
+export const batchRef = Type.Ref('Batch#');
+
+function nullableOptions() {
+  const { max_distance, model, system_prompt, ...rest } = batchOptionSchema.properties;
+  const orNull = { max_distance, model, system_prompt };
+  return {
+    ...rest,
+    max_distance: Type.Union([orNull.max_distance, Type.Null()]),
+    model: Type.Union([orNull.model, Type.Null()]),
+    system_prompt: Type.Union([orNull.system_prompt, Type.Null()]),
+  };
+}
+
+export function toBatchObject(batch: Batch, services: Services): Static<typeof batchSchema> {
+  const { lineCounts, usage } = batch;
+  const finished = isTerminal(batch.status);
+  const failed = lineCounts.failed + lineCounts.cancelled;
+  return {
+    id: batch.id,
+    object: 'batch',
+    status: batch.status,
+    endpoint: '/v1/chat/completions',
+    errors: null,
+    input_file_id: null,
+    output_file_id: null,
+    error_file_id: null,
+    created_at: batch.createdAt,
+    in_progress_at: batch.createdAt,
+    expires_at: null,
+    finalizing_at: finished ? batch.endedAt : null,
+    completed_at: batch.status === 'completed' ? batch.endedAt : null,
+    failed_at: null,
+    expired_at: null,
+    cancelling_at: batch.cancellingAt,
+    cancelled_at: batch.status === 'cancelled' ? batch.endedAt : null,
+    request_counts: { total: batch.total, completed: lineCounts.succeeded, failed },
+    line_counts: { ...lineCounts, expired: 0 },
+    rag_counts: {
+      success: batch.ragCounts.success,
+      soft_failure: batch.ragCounts.softFailure,
+      hard_failure: batch.ragCounts.hardFailure,
+    },
+    usage: {
+      input_tokens: usage.promptTokens,
+      input_tokens_details: { cached_tokens: usage.cachedTokens },
+      output_tokens: usage.completionTokens,
+      total_tokens: usage.promptTokens + usage.completionTokens,
+    },
+    progress: progressOf(batch, services),
+    options: toWireOptions(batch.options),
+    metadata: batch.metadata,
+    last_seq: batch.lastSeq,
+    collection_generations: [...batch.collectionGenerations],
+  };
+}
+
+function progressOf(batch: Batch, services: Services) {
+  const open = batch.lineCounts.queued + batch.lineCounts.leased;
+  const rate = services.scheduler.linesPerSecond(batch.id);
+  return {
+    lines_per_second: Math.round(rate * 100) / 100,
+    eta_seconds: open > 0 && rate > 0 ? Math.ceil(open / rate) : null,
+    waiting_for: open > 0 ? services.waitingFor() : null,
+  };
+}

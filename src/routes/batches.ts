@@ -1,0 +1,99 @@
+// Reading and cancelling batches.
+
+import type { FastifyInstance } from 'fastify';
+import { type Static, Type } from 'typebox';
+import type { Batch } from '../domain/batch.ts';
+import { RagmillError } from '../errors.ts';
+import { batchRef, toBatchObject } from './batch-object.ts';
+import { problemRef } from './problem.ts';
+import type { Services } from './services.ts';
+
+export const batchParams = Type.Object({
+  id: Type.String({ description: 'The batch id, such as batch_1f…' }),
+});
+export type BatchParams = Static<typeof batchParams>;
+
+const listQuery = Type.Object(
+  {
+    after: Type.Optional(Type.String({ description: 'Id of the last batch of the page before.' })),
+    limit: Type.Integer({ minimum: 1, maximum: 100, default: 20 }),
+  },
+  { additionalProperties: false },
+);
+
+const batchList = Type.Object({
+  object: Type.Literal('list'),
+  data: Type.Array(batchRef),
+  first_id: Type.Union([Type.String(), Type.Null()]),
+  last_id: Type.Union([Type.String(), Type.Null()]),
+  has_more: Type.Boolean(),
+});
+
+export function registerBatches(app: FastifyInstance, services: Services): void {
+  app.get(
+    '/batches',
+    {
+      schema: {
+        summary: 'List batches, newest first',
+        tags: ['batches'],
+        querystring: listQuery,
+        response: { 200: batchList, 404: problemRef },
+      },
+    },
+    async (request) => {
+      const { after, limit } = request.query as Static<typeof listQuery>;
+      const { batches, hasMore } = await services.store.listBatches({ after: after ?? null, limit });
+      const data = batches.map((batch) => toBatchObject(batch, services));
+      return {
+        object: 'list',
+        data,
+        first_id: data[0]?.id ?? null,
+        last_id: data.at(-1)?.id ?? null,
+        has_more: hasMore,
+      };
+    },
+  );
+
+  const oneBatch = {
+    tags: ['batches'],
+    params: batchParams,
+    response: { 200: batchRef, 404: problemRef },
+  };
+
+  app.get('/batches/:id', { schema: { ...oneBatch, summary: 'One batch' } }, async (request) => {
+    const { id } = request.params as BatchParams;
+    return toBatchObject(found(await services.store.getBatch(id), id), services);
+  });
+
+  app.register((scope, _options, done) => {
+    // Clients post all sorts of empty bodies to a URL that takes none.
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser('*', (_request, payload, parsed) => {
+      payload.resume();
+      parsed(null);
+    });
+    const schema = {
+      ...oneBatch,
+      summary: 'Cancel a batch',
+      description: 'Finished lines stay, running ones are aborted. Cancelling again changes nothing.',
+      response: { ...oneBatch.response, 409: problemRef },
+    };
+    scope.post('/batches/:id/cancel', { schema }, async (request) => {
+      const { id } = request.params as BatchParams;
+      const batch = found(await services.scheduler.cancel(id), id);
+      if (batch.status === 'completed') {
+        throw new RagmillError(
+          'batch_finished',
+          `The batch ${id} has completed; there is nothing to cancel.`,
+        );
+      }
+      return toBatchObject(batch, services);
+    });
+    done();
+  });
+}
+
+export function found(batch: Batch | null, id: string): Batch {
+  if (!batch) throw new RagmillError('batch_not_found', `No batch has the id ${id}.`);
+  return batch;
+}

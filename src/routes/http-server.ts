@@ -1,0 +1,71 @@
+// The HTTP face: one Fastify instance with every route, its documentation and its guards.
+
+import multipart from '@fastify/multipart';
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import { registerAccessGuard } from './access-guard.ts';
+import { batchSchema } from './batch-object.ts';
+import { registerBatches } from './batches.ts';
+import { registerHealth } from './health.ts';
+import { problemSchema, registerProblems } from './problem.ts';
+import { registerResults } from './results.ts';
+import type { Services } from './services.ts';
+import { registerUpload } from './upload-route.ts';
+
+export interface HttpServerOptions {
+  readonly services: Services;
+  readonly version: string;
+  readonly log: FastifyBaseLogger;
+  /** true when the service listens on loopback only: then no web page may drive it. */
+  readonly isLoopback: boolean;
+}
+
+/** Above the idle timeout of the usual load balancers, so that it is they who close first. */
+const KEEP_ALIVE_TIMEOUT_MS = 72_000;
+
+export async function createHttpServer(options: HttpServerOptions): Promise<FastifyInstance> {
+  const app = fastify({
+    loggerInstance: options.log,
+    // A HEAD of a stream must not run it.
+    exposeHeadRoutes: false,
+    forceCloseConnections: 'idle',
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    // An unknown option is a mistake to be told, not to be dropped.
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: true } },
+  });
+  registerProblems(app);
+  if (options.isLoopback) registerAccessGuard(app);
+  await registerDocumentation(app, options.version);
+  // Sizes are bounded where lines are read, for forms and plain bodies alike.
+  await app.register(multipart, { limits: { fileSize: Number.POSITIVE_INFINITY, files: 2, fields: 64 } });
+  app.addSchema(batchSchema);
+  app.addSchema(problemSchema);
+  registerUpload(app, options.services);
+  registerBatches(app, options.services);
+  registerResults(app, options.services);
+  registerHealth(app, options.services);
+  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
+  return app;
+}
+
+async function registerDocumentation(app: FastifyInstance, version: string): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'ragmill',
+        version,
+        description: 'Batch retrieval-augmented generation over whole files of questions.',
+      },
+      tags: [
+        { name: 'batches', description: 'Uploads, and the work on them' },
+        { name: 'operation', description: 'Probes and metrics' },
+      ],
+    },
+    refResolver: {
+      buildLocalReference: (schema, _baseUri, _fragment, index) => String(schema.$id ?? `schema-${index}`),
+    },
+  });
+  await app.register(swaggerUi, { routePrefix: '/docs' });
+}

@@ -1,0 +1,94 @@
+// Every error leaves as RFC 9457 problem+json with a stable code. What we did not expect says nothing of its inside.
+
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import { RagmillError } from '../errors.ts';
+
+export const problemSchema = Type.Object(
+  {
+    type: Type.String({ description: 'Always `about:blank`: the code tells the kinds apart.' }),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.String({ description: 'What is wrong, where, and what to do.' }),
+    code: Type.String({ description: 'Stable; for programs.' }),
+    request_id: Type.String(),
+    errors: Type.Optional(
+      Type.Array(Type.Object({ line: Type.Integer(), code: Type.String(), message: Type.String() }), {
+        description: 'The first 100 bad lines of an upload.',
+      }),
+    ),
+  },
+  { $id: 'Problem', title: 'Problem' },
+);
+
+/** For the schemas of routes. */
+export const problemRef = Type.Ref('Problem#');
+
+export function registerProblems(app: FastifyInstance): void {
+  app.setErrorHandler((error: FastifyError | RagmillError, request, reply) => {
+    const known = error instanceof RagmillError ? error : translate(error);
+    if (known.status >= 500) request.log.error({ err: error }, 'request failed');
+    return sendProblem(request, reply, known);
+  });
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(
+      request,
+      reply,
+      new RagmillError(
+        'not_found',
+        `${request.method} ${request.url.split('?')[0]} is not served; see /docs.`,
+      ),
+    ),
+  );
+}
+
+export function sendProblem(request: FastifyRequest, reply: FastifyReply, error: RagmillError) {
+  const problem = {
+    type: 'about:blank',
+    title: error.title,
+    status: error.status,
+    detail: error.message,
+    code: error.code,
+    request_id: request.id,
+    ...(error.lines.length > 0 ? { errors: error.lines } : {}),
+  };
+  if (error.status === 503) reply.header('retry-after', '5');
+  return reply.code(error.status).type('application/problem+json').serializer(JSON.stringify).send(problem);
+}
+
+/** Fastify's own errors in our words. */
+function translate(error: FastifyError): RagmillError {
+  if (error.validation) {
+    return new RagmillError('invalid_option', describeValidation(error), { cause: error });
+  }
+  if (error.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
+    return new RagmillError(
+      'unsupported_media_type',
+      'Send JSONL with "Content-Type: application/x-ndjson", or a form with a part named "file".',
+      { cause: error },
+    );
+  }
+  if (error.code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
+    return new RagmillError('too_large', error.message, { cause: error });
+  }
+  const status = error.statusCode ?? 500;
+  if (status >= 400 && status < 500)
+    return new RagmillError('bad_request', `${error.message}.`, { cause: error });
+  return new RagmillError(
+    'internal_error',
+    'Something unexpected happened; the log has it under the request_id.',
+    {
+      cause: error,
+    },
+  );
+}
+
+function describeValidation(error: FastifyError): string {
+  const problems = (error.validation ?? []).map(({ instancePath, message, params }) => {
+    const name = instancePath.slice(1).replaceAll('/', '.');
+    if ('additionalProperty' in params) return `"${params.additionalProperty}" is not known`;
+    const allowed = Array.isArray(params.allowedValues) ? `: ${params.allowedValues.join(', ')}` : '';
+    return `"${name}" ${message}${allowed}`;
+  });
+  return `In the ${error.validationContext ?? 'request'}: ${problems.join('; ')}.`;
+}

@@ -1,0 +1,30 @@
+// What the routes need of the rest of the program.
+
+import type { BatchOptions } from '../domain/options.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Scheduler } from '../scheduler/scheduler.ts';
+import type { UploadLimits } from '../scheduler/upload.ts';
+import type { Store } from '../store/store.ts';
+
+export interface Readiness {
+  readonly isReady: boolean;
+  /** Why not, in words a person can act on; empty when ready. */
+  readonly reasons: readonly string[];
+  /** What works less well than it should although the service is ready. */
+  readonly degraded: readonly string[];
+  /** Build of the collection in use; null before the first READY. */
+  readonly collectionGeneration: number | null;
+}
+
+export interface Services {
+  readonly store: Store;
+  readonly scheduler: Scheduler;
+  readonly metrics: Metrics;
+  readonly readiness: () => Readiness;
+  /** What running work waits for, or null. */
+  readonly waitingFor: () => string | null;
+  readonly defaultOptions: BatchOptions;
+  readonly uploadLimits: UploadLimits;
+  /** Aborted when the service begins to stop: streams end, uploads are refused. */
+  readonly stopping: AbortSignal;
+}

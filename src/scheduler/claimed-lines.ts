@@ -1,0 +1,42 @@
+// The lines of a claimed chunk that still need a record.
+
+import type { ClaimedChunk } from '../domain/chunk.ts';
+import type { RequestOptions } from '../domain/options.ts';
+import { type ParsedLine, parseLine } from './line-parser.ts';
+
+interface StoredBadLine {
+  readonly code: string;
+  readonly message: string;
+  readonly customId: string | null;
+}
+
+export type OpenLine =
+  | { readonly line: number; readonly kind: 'good'; readonly parsed: ParsedLine }
+  | { readonly line: number; readonly kind: 'bad'; readonly bad: StoredBadLine };
+
+const NEWLINE = 0x0a;
+
+/** What was found wrong at upload stands: only there the whole batch was seen. */
+export function openLinesOf(claimed: ClaimedChunk, options: RequestOptions): OpenLine[] {
+  const finished = new Set(claimed.finishedLines);
+  const problems = new Map(claimed.problems.map((problem) => [problem.line, problem]));
+  return split(claimed.text).flatMap((raw, index): OpenLine[] => {
+    const line = claimed.firstLine + index;
+    if (finished.has(line)) return [];
+    const parsed = parseLine(raw, options);
+    const problem = problems.get(line);
+    if (problem) return [{ line, kind: 'bad', bad: { ...problem, customId: parsed.customId } }];
+    return ['code' in parsed ? { line, kind: 'bad', bad: parsed } : { line, kind: 'good', parsed }];
+  });
+}
+
+function split(text: Buffer): Buffer[] {
+  const lines: Buffer[] = [];
+  let start = 0;
+  for (let end = text.indexOf(NEWLINE); end !== -1; end = text.indexOf(NEWLINE, start)) {
+    lines.push(text.subarray(start, end));
+    start = end + 1;
+  }
+  lines.push(text.subarray(start));
+  return lines;
+}

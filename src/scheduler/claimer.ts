@@ -1,0 +1,81 @@
+// Keeps enough lines in hand, and no more: claims chunks from the active batches in turn.
+
+import type { ClaimedChunk } from '../domain/chunk.ts';
+import type { ActiveBatch, Store } from '../store/store.ts';
+
+export interface ClaimerOptions {
+  readonly store: Store;
+  /** Lines in hand beyond which only batches with nothing in hand are claimed from. */
+  readonly horizonLines: number;
+  readonly horizonBytes: number;
+  /** What is in hand now, in all and of one batch. */
+  readonly inHand: { lines(): number; bytes(): number; linesOf(batchId: string): number };
+  readonly onClaimed: (claimed: ClaimedChunk, batch: ActiveBatch) => void;
+  readonly onError: (error: unknown) => void;
+}
+
+export class Claimer {
+  readonly #options: ClaimerOptions;
+  #running: Promise<void> | null = null;
+  #isAgain = false;
+  #isStopped = false;
+  #lastBatchId = '';
+
+  constructor(options: ClaimerOptions) {
+    this.#options = options;
+  }
+
+  /** Something has changed: there may be work, or room for it. */
+  nudge(): void {
+    if (this.#isStopped) return;
+    if (this.#running !== null) {
+      this.#isAgain = true;
+      return;
+    }
+    this.#running = this.#fill()
+      .catch(this.#options.onError)
+      .finally(() => {
+        this.#running = null;
+        if (!this.#isAgain) return;
+        this.#isAgain = false;
+        this.nudge();
+      });
+  }
+
+  /** No claim starts afterwards, and none is under way. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await this.#running;
+  }
+
+  async #fill(): Promise<void> {
+    const batches = this.#inTurn(await this.#options.store.activeBatches());
+    const exhausted = new Set<ActiveBatch>();
+    while (exhausted.size < batches.length) {
+      for (const batch of batches) {
+        if (this.#isStopped) return;
+        if (exhausted.has(batch)) continue;
+        const claimed = this.#mayClaim(batch) ? await this.#options.store.claimChunk(batch.id) : null;
+        if (!claimed) {
+          exhausted.add(batch);
+          continue;
+        }
+        this.#lastBatchId = batch.id;
+        this.#options.onClaimed(claimed, batch);
+      }
+    }
+  }
+
+  #mayClaim(batch: ActiveBatch): boolean {
+    const { inHand, horizonLines, horizonBytes } = this.#options;
+    if (inHand.bytes() >= horizonBytes) return false;
+    // A batch with nothing in hand always gets its first chunk: a small one never waits for a huge one to end.
+    return inHand.lines() < horizonLines || inHand.linesOf(batch.id) === 0;
+  }
+
+  /** The batch after the one that was claimed from last comes first. */
+  #inTurn(batches: ActiveBatch[]): ActiveBatch[] {
+    const last = batches.findIndex((batch) => batch.id === this.#lastBatchId);
+    return [...batches.slice(last + 1), ...batches.slice(0, last + 1)];
+  }
+}

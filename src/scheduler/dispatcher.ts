@@ -1,0 +1,207 @@
+// Takes lines from the feed to the endpoints, and decides what follows from how each generation ends.
+//
+// (D1) A line ends with exactly one record, or its lease is gone.
+// (D2) Only failures of the line's own tries count as attempts: an endpoint that dies, is full or is misconfigured
+//      under it does not.
+
+import type { ModelFailure } from '../domain/failure.ts';
+import type { GenerationOutcome, GenerationTask } from '../domain/generation.ts';
+import type { NewRecord } from '../domain/record.ts';
+import type { Endpoint } from '../gpu-pool/endpoint.ts';
+import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
+import type { Metrics } from '../metrics.ts';
+import { type Clock, fullJitterMs } from '../time.ts';
+import { Feed } from './feed.ts';
+import { failedRecord, type GenerationTrace, succeededRecord } from './result-record.ts';
+import { passagesOf, type Work } from './work.ts';
+
+export interface GenerationSettings {
+  readonly apiKey: string | null;
+  readonly maxAttempts: number;
+  readonly totalTimeoutMs: number;
+  readonly firstTokenTimeoutMs: number;
+  readonly stallTimeoutMs: number;
+}
+
+export interface DispatcherOptions {
+  readonly pool: GpuPool;
+  readonly generate: (task: GenerationTask, signal: AbortSignal) => Promise<GenerationOutcome>;
+  readonly settings: GenerationSettings;
+  readonly defaultSystemPrompt: string;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly onRecord: (work: Work, record: NewRecord) => void;
+}
+
+/** Endpoint deaths that a line survives without blame; beyond them it may be what kills them. */
+const INTERRUPTION_LIMIT = 10;
+/** Backoff between attempts of a line, in milliseconds. */
+const RETRY_BASE_MS = 100;
+const RETRY_CAP_MS = 10_000;
+
+export class Dispatcher {
+  readonly #options: DispatcherOptions;
+  readonly #feed = new Feed();
+  readonly #running = new Set<Promise<void>>();
+  #lastTaskId = 0;
+  #isStopped = false;
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+    options.pool.whenRoom(() => this.#pump());
+  }
+
+  /** A line that is ready for a model server. */
+  add(work: Work): void {
+    work.readyAtMs = this.#options.clock.monotonicMs();
+    this.#feed.push(work);
+    this.#pump();
+  }
+
+  /** Lines of aborted chunks leave; those in flight end by their chunk's signal. */
+  dropAborted(): void {
+    this.#feed.remove((work) => work.chunk.controller.signal.aborted);
+  }
+
+  /** No generation starts afterwards; those in flight have `graceMs` to end. */
+  async stop(graceMs: number): Promise<void> {
+    this.#isStopped = true;
+    const grace = new AbortController();
+    const timeUp = this.#options.clock.sleep(graceMs, grace.signal).catch(() => {});
+    await Promise.race([Promise.all(this.#running), timeUp]);
+    grace.abort();
+  }
+
+  #pump(): void {
+    if (this.#isStopped) return;
+    const { pool } = this.#options;
+    for (;;) {
+      const next = this.#feed.take((work) => this.#place(pool, work));
+      if (!next) return;
+      if (next.place === 'nowhere') this.#failForModel(next.work);
+      else this.#start(next.work, next.place);
+    }
+  }
+
+  #place(pool: GpuPool, work: Work): Endpoint | 'nowhere' | null {
+    const { model } = work.parsed.options;
+    const endpoint = pool.pick(model, work.avoid);
+    return endpoint === null && model !== null && pool.servesNowhere(model) ? 'nowhere' : endpoint;
+  }
+
+  #start(work: Work, endpoint: Endpoint): void {
+    const running = this.#generate(work, endpoint).finally(() => this.#running.delete(running));
+    this.#running.add(running);
+  }
+
+  async #generate(work: Work, endpoint: Endpoint): Promise<void> {
+    const { clock, metrics } = this.#options;
+    const { signal } = work.chunk.controller;
+    const trace = { endpoint: endpoint.name, model: this.#modelFor(work, endpoint), durationMs: 0 };
+    const outcome = await endpoint.run(() => {
+      const startedAtMs = clock.monotonicMs();
+      work.queuedMs += startedAtMs - work.readyAtMs;
+      return this.#options
+        .generate(this.#task(work, endpoint, trace.model), signal)
+        .finally(() => (trace.durationMs = clock.monotonicMs() - startedAtMs));
+    });
+    metrics.endpointRequests.inc({
+      endpoint: endpoint.name,
+      class: outcome.kind === 'success' ? 'success' : outcome.class,
+    });
+    if (signal.aborted) return;
+    if (outcome.kind === 'success') {
+      work.attempts += 1;
+      metrics.stageDuration.observe({ stage: 'queued' }, work.queuedMs / 1000);
+      metrics.stageDuration.observe({ stage: 'generation' }, trace.durationMs / 1000);
+      this.#options.onRecord(work, succeededRecord(work, outcome, trace));
+    } else {
+      await this.#afterFailure(work, outcome, trace);
+    }
+  }
+
+  async #afterFailure(work: Work, failure: ModelFailure, trace: GenerationTrace): Promise<void> {
+    switch (failure.class) {
+      case 'hard':
+        work.interruptions += 1;
+        if (work.interruptions > INTERRUPTION_LIMIT) this.#fail(work, failure, trace);
+        else this.#again(work, failure, trace);
+        break;
+      case 'overload':
+      case 'misconfigured':
+        this.#again(work, failure, trace);
+        break;
+      case 'ambiguous':
+        work.attempts += 1;
+        if (work.attempts >= this.#options.settings.maxAttempts) this.#fail(work, failure, trace);
+        else await this.#againLater(work, failure, trace);
+        break;
+      case 'request':
+        work.attempts += 1;
+        this.#fail(work, failure, trace);
+        break;
+      case 'cancelled':
+        // Only an aborted chunk cancels, and its lines are no longer ours.
+        break;
+      default:
+        failure.class satisfies never;
+    }
+  }
+
+  async #againLater(work: Work, failure: ModelFailure, trace: GenerationTrace): Promise<void> {
+    const waitMs = fullJitterMs(work.attempts, RETRY_BASE_MS, RETRY_CAP_MS);
+    try {
+      await this.#options.clock.sleep(waitMs, work.chunk.controller.signal);
+    } catch {
+      return;
+    }
+    this.#again(work, failure, trace);
+  }
+
+  #again(work: Work, failure: ModelFailure, trace: GenerationTrace): void {
+    if (work.chunk.controller.signal.aborted) return;
+    this.#options.metrics.retries.inc({ reason: failure.class });
+    work.avoid.add(trace.endpoint);
+    work.readyAtMs = this.#options.clock.monotonicMs();
+    this.#feed.pushFront(work);
+    this.#pump();
+  }
+
+  #fail(work: Work, failure: ModelFailure, trace: GenerationTrace): void {
+    const error = { code: failure.code, message: failure.message, stage: 'generation' } as const;
+    this.#options.onRecord(work, failedRecord(work, error, trace));
+  }
+
+  #failForModel(work: Work): void {
+    const served = this.#options.pool.endpoints.flatMap((endpoint) =>
+      endpoint.state.phase === 'up' ? endpoint.state.models : [],
+    );
+    const message = `No endpoint serves the model "${work.parsed.options.model}". Served: ${[...new Set(served)].join(', ')}.`;
+    const error = { code: 'generation_misconfigured', message, stage: 'generation' } as const;
+    this.#options.onRecord(work, failedRecord(work, error, null));
+  }
+
+  #modelFor(work: Work, endpoint: Endpoint): string {
+    return work.parsed.options.model ?? endpoint.defaultModel ?? '';
+  }
+
+  #task(work: Work, endpoint: Endpoint, model: string): GenerationTask {
+    const { settings, defaultSystemPrompt } = this.#options;
+    const { options, request } = work.parsed;
+    this.#lastTaskId += 1;
+    return {
+      id: this.#lastTaskId,
+      endpointUrl: endpoint.url,
+      apiKey: settings.apiKey,
+      model,
+      request,
+      systemPrompt: options.systemPrompt ?? defaultSystemPrompt,
+      maxTokens: options.maxTokens,
+      temperature: options.temperature,
+      passages: passagesOf(work),
+      totalTimeoutMs: settings.totalTimeoutMs,
+      firstTokenTimeoutMs: settings.firstTokenTimeoutMs,
+      stallTimeoutMs: settings.stallTimeoutMs,
+    };
+  }
+}

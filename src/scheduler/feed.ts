@@ -1,0 +1,72 @@
+// Lines that are ready for a model server, waiting for one that has room. Batches take turns, so that a small one
+// is not stuck behind a huge one; within a batch, lines that ask for different models do not block each other.
+
+import type { Work } from './work.ts';
+
+interface Queue {
+  readonly model: string | null;
+  readonly lines: Work[];
+}
+
+export class Feed {
+  /** By batch and model, in the order of their turns. */
+  readonly #queues = new Map<string, Queue>();
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  push(work: Work): void {
+    this.#queue(work).lines.push(work);
+    this.#size += 1;
+  }
+
+  /** A line that comes back from a failed try goes first. */
+  pushFront(work: Work): void {
+    this.#queue(work).lines.unshift(work);
+    this.#size += 1;
+  }
+
+  /**
+   * The next line that `place` finds a place for, and the place. Asks once per queue, in the order of turns; the
+   * queue that was served goes to the end.
+   */
+  take<Place>(place: (work: Work) => Place | null): { work: Work; place: Place } | null {
+    for (const [key, queue] of this.#queues) {
+      const [work] = queue.lines;
+      const found = work ? place(work) : null;
+      if (!work || found === null) continue;
+      queue.lines.shift();
+      this.#size -= 1;
+      this.#queues.delete(key);
+      if (queue.lines.length > 0) this.#queues.set(key, queue);
+      return { work, place: found };
+    }
+    return null;
+  }
+
+  /** Takes out all lines that match. */
+  remove(matches: (work: Work) => boolean): Work[] {
+    const removed: Work[] = [];
+    for (const [key, queue] of this.#queues) {
+      const kept = queue.lines.filter((work) => !matches(work));
+      removed.push(...queue.lines.filter(matches));
+      this.#queues.delete(key);
+      if (kept.length > 0) this.#queues.set(key, { ...queue, lines: kept });
+    }
+    this.#size -= removed.length;
+    return removed;
+  }
+
+  #queue(work: Work): Queue {
+    const { model } = work.parsed.options;
+    const key = `${work.chunk.lease.batchId}\n${model ?? ''}`;
+    let queue = this.#queues.get(key);
+    if (!queue) {
+      queue = { model, lines: [] };
+      this.#queues.set(key, queue);
+    }
+    return queue;
+  }
+}

@@ -1,0 +1,157 @@
+// One line of an upload: which of the two shapes it has, and what is wrong with it if it cannot be run.
+
+import { Type } from 'typebox';
+import { Compile } from 'typebox/compile';
+import type { LineRequest } from '../domain/line.ts';
+import type { RequestOptions } from '../domain/options.ts';
+import type { ErrorCode } from '../errors.ts';
+import { overlayRequestOptions, requestOptionSchema } from './option-schema.ts';
+
+export interface ParsedLine {
+  readonly customId: string;
+  readonly request: LineRequest;
+  /** Any JSON value; echoed in the result. */
+  readonly metadata: unknown;
+  /** The batch's options with the line's own over them. */
+  readonly options: RequestOptions;
+}
+
+export interface BadLine {
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** The line's custom_id, where one can be made out. */
+  readonly customId: string | null;
+}
+
+type OpenaiBody = Extract<LineRequest, { shape: 'openai' }>['body'];
+
+const customIdSchema = Type.String({ minLength: 1, maxLength: 256 });
+
+export const nativeLineSchema = Type.Object({
+  custom_id: customIdSchema,
+  query: Type.String({ minLength: 1, pattern: '\\S' }),
+  metadata: Type.Optional(Type.Unknown()),
+  ...requestOptionSchema.properties,
+});
+
+export const openaiLineSchema = Type.Object({
+  custom_id: customIdSchema,
+  method: Type.Literal('POST'),
+  url: Type.Literal('/v1/chat/completions'),
+  body: Type.Object({
+    messages: Type.Array(
+      Type.Object({ role: Type.String({ minLength: 1 }), content: Type.Optional(Type.Unknown()) }),
+      {
+        minItems: 1,
+      },
+    ),
+    model: Type.Optional(Type.String({ minLength: 1 })),
+    stream: Type.Optional(Type.Literal(false)),
+  }),
+  metadata: Type.Optional(Type.Unknown()),
+});
+
+const nativeLine = Compile(nativeLineSchema);
+const openaiLine = Compile(openaiLineSchema);
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+/** Parses the raw bytes of one line, without its newline. */
+export function parseLine(raw: Uint8Array, options: RequestOptions): ParsedLine | BadLine {
+  let text: string;
+  try {
+    text = utf8.decode(raw);
+  } catch {
+    return bad('line_not_utf8', 'The line holds bytes that are not UTF-8. Save the file as UTF-8.');
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    return bad('line_not_json', `The line is not valid JSON: ${describe(error)}.`);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return bad('line_not_object', 'The line must be a JSON object, such as {"custom_id":"q1","query":"…"}.');
+  }
+  return 'body' in value ? parseOpenai(value, options) : parseNative(value, options);
+}
+
+function parseNative(value: object, options: RequestOptions): ParsedLine | BadLine {
+  if (!nativeLine.Check(value)) return explain(nativeLine, value);
+  return {
+    customId: value.custom_id,
+    request: { shape: 'native', query: value.query },
+    metadata: value.metadata ?? null,
+    options: overlayRequestOptions(options, value),
+  };
+}
+
+function parseOpenai(value: object, options: RequestOptions): ParsedLine | BadLine {
+  if (!openaiLine.Check(value)) return explain(openaiLine, value);
+  const query = lastUserText(value.body.messages);
+  if (query === null) {
+    return bad(
+      'missing_field',
+      'body.messages has no user message with text to retrieve context for.',
+      value,
+    );
+  }
+  // A line brings its whole body: only the model is ragmill's business, to choose an endpoint that serves it.
+  const model = value.body.model ?? options.model;
+  return {
+    customId: value.custom_id,
+    // The schema has checked what is used of the body; the rest passes through.
+    request: { shape: 'openai', query, body: value.body as OpenaiBody },
+    metadata: value.metadata ?? null,
+    options: { ...options, model },
+  };
+}
+
+/** The text of the last user message: a string, or the text parts of a content list. */
+function lastUserText(messages: readonly { role: string; content?: unknown }[]): string | null {
+  const content = messages.findLast((message) => message.role === 'user')?.content;
+  const text = Array.isArray(content)
+    ? content.map((part) => (part?.type === 'text' ? String(part.text ?? '') : '')).join('\n')
+    : content;
+  return typeof text === 'string' && text.trim() !== '' ? text : null;
+}
+
+/** The first thing that is wrong, with the name of its field. */
+function explain(schema: { Errors(value: unknown): Iterable<SchemaError> }, value: object): BadLine {
+  for (const error of schema.Errors(value)) {
+    const path = error.instancePath.slice(1).replaceAll('/', '.');
+    if (error.keyword === 'required') {
+      const [missing] = (error.params as { requiredProperties: string[] }).requiredProperties;
+      const field = path === '' ? missing : `${path}.${missing}`;
+      return bad('missing_field', `The field "${field}" is missing.`, value);
+    }
+    return bad('invalid_field', `The field "${path}" ${sayConstraint(path, error)}.`, value);
+  }
+  return bad('invalid_field', 'The line does not have the shape of a request.', value);
+}
+
+interface SchemaError {
+  readonly keyword: string;
+  readonly instancePath: string;
+  readonly message: string;
+  readonly params: object;
+}
+
+function sayConstraint(path: string, error: SchemaError): string {
+  if (path === 'custom_id') return 'must be a string of 1 to 256 characters';
+  if (path === 'query') return 'must be a string that is not blank';
+  if (path === 'body.stream') return 'must be false: results stream from the batch, not from the line';
+  if ('allowedValues' in error.params)
+    return `must be one of ${(error.params.allowedValues as string[]).join(', ')}`;
+  return error.message;
+}
+
+function bad(code: ErrorCode, message: string, value: object = {}): BadLine {
+  const customId = 'custom_id' in value && typeof value.custom_id === 'string' ? value.custom_id : null;
+  return { code, message, customId: customId !== null && customId.length <= 256 ? customId : null };
+}
+
+function describe(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  // V8 quotes the whole text for short inputs; the position is what helps.
+  return message.replace(/, "[\s\S]*$/, '').replace(/ is not valid JSON$/, '');
+}

@@ -1,0 +1,85 @@
+// The options of requests and batches as they stand on the wire: one schema for query parameters, form fields,
+// lines and the documentation of all three.
+
+import { type Static, Type } from 'typebox';
+import type { BatchOptions, RequestOptions } from '../domain/options.ts';
+
+export const requestOptionSchema = Type.Object({
+  rag_mode: Type.Optional(
+    Type.Enum(['retrieve', 'off'], {
+      description:
+        '`retrieve`: passages from the collection stand in the prompt. `off`: the question goes alone.',
+    }),
+  ),
+  top_k: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 100, description: 'Passages asked for per question. Default 5.' }),
+  ),
+  max_distance: Type.Optional(
+    Type.Number({
+      minimum: 0,
+      description: 'Passages farther than this are not used. Default: any distance.',
+    }),
+  ),
+  on_no_context: Type.Optional(
+    Type.Enum(['answer', 'fail'], {
+      description:
+        'When no passage is found: `answer` (default) asks the model without context, `fail` fails the line.',
+    }),
+  ),
+  model: Type.Optional(
+    Type.String({ minLength: 1, maxLength: 256, description: "Default: the endpoint's own chat model." }),
+  ),
+  max_tokens: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 1_000_000, description: 'Most tokens of an answer. Default 1024.' }),
+  ),
+  temperature: Type.Optional(Type.Number({ minimum: 0, maximum: 2, description: 'Default 0.' })),
+  system_prompt: Type.Optional(
+    Type.String({ minLength: 1, maxLength: 65_536, description: 'Stands before the context of every line.' }),
+  ),
+});
+
+export const batchOptionSchema = Type.Object({
+  ...requestOptionSchema.properties,
+  on_invalid: Type.Optional(
+    Type.Enum(['fail_line', 'reject'], {
+      description:
+        '`fail_line` (default): a line that cannot be run becomes a failed result. `reject`: it refuses the upload.',
+    }),
+  ),
+});
+
+export type WireRequestOptions = Static<typeof requestOptionSchema>;
+export type WireBatchOptions = Static<typeof batchOptionSchema>;
+
+/** Options given on the wire over those already in force. */
+export function overlayRequestOptions(base: RequestOptions, wire: WireRequestOptions): RequestOptions {
+  return {
+    ragMode: wire.rag_mode ?? base.ragMode,
+    topK: wire.top_k ?? base.topK,
+    maxDistance: wire.max_distance ?? base.maxDistance,
+    onNoContext: wire.on_no_context ?? base.onNoContext,
+    model: wire.model ?? base.model,
+    maxTokens: wire.max_tokens ?? base.maxTokens,
+    temperature: wire.temperature ?? base.temperature,
+    systemPrompt: wire.system_prompt ?? base.systemPrompt,
+  };
+}
+
+export function overlayBatchOptions(base: BatchOptions, wire: WireBatchOptions): BatchOptions {
+  return { ...overlayRequestOptions(base, wire), onInvalid: wire.on_invalid ?? base.onInvalid };
+}
+
+/** All options with their values, as a batch object shows them. */
+export function toWireOptions(options: BatchOptions) {
+  return {
+    rag_mode: options.ragMode,
+    top_k: options.topK,
+    max_distance: options.maxDistance,
+    on_no_context: options.onNoContext,
+    model: options.model,
+    max_tokens: options.maxTokens,
+    temperature: options.temperature,
+    system_prompt: options.systemPrompt,
+    on_invalid: options.onInvalid,
+  };
+}

@@ -1,0 +1,155 @@
+// The result line of every ending a line can have. Field names and order are the API's.
+
+import type { GenerationSuccess } from '../domain/generation.ts';
+import type { RetrievalOutcome } from '../domain/passage.ts';
+import type { NewRecord, RecordStatus } from '../domain/record.ts';
+import type { Work } from './work.ts';
+
+export interface LineError {
+  readonly code: string;
+  readonly message: string;
+  readonly stage: 'input' | 'rag' | 'generation';
+}
+
+export interface GenerationTrace {
+  readonly endpoint: string;
+  readonly model: string;
+  readonly durationMs: number;
+}
+
+/** The line was answered. */
+export function succeededRecord(work: Work, success: GenerationSuccess, trace: GenerationTrace): NewRecord {
+  const usage = {
+    prompt_tokens: success.usage.promptTokens,
+    completion_tokens: success.usage.completionTokens,
+    cached_tokens: success.usage.cachedTokens,
+  };
+  const body = {
+    line: work.line,
+    custom_id: work.parsed.customId,
+    status: 'succeeded',
+    answer: success.answer,
+    ...(success.finishReason === 'length' ? { truncated: true } : {}),
+    metadata: work.parsed.metadata,
+    rag: ragPart(work.retrieval),
+    generation: {
+      status: 'success',
+      attempts: work.attempts,
+      endpoint: trace.endpoint,
+      model: success.model,
+      finish_reason: success.finishReason,
+    },
+    usage,
+    timings_ms: timings(work, trace.durationMs),
+    error: null,
+  };
+  return {
+    ...recordHead(work, 'succeeded', null),
+    promptTokens: success.usage.promptTokens ?? 0,
+    completionTokens: success.usage.completionTokens ?? 0,
+    cachedTokens: success.usage.cachedTokens ?? 0,
+    body: JSON.stringify(body),
+  };
+}
+
+/** The line failed in the RAG stage or in generation. */
+export function failedRecord(work: Work, error: LineError, trace: GenerationTrace | null): NewRecord {
+  const generation =
+    error.stage === 'generation'
+      ? {
+          status: 'failure',
+          attempts: work.attempts,
+          endpoint: trace?.endpoint ?? null,
+          model: trace?.model ?? null,
+          finish_reason: null,
+        }
+      : null;
+  const body = {
+    line: work.line,
+    custom_id: work.parsed.customId,
+    status: 'failed',
+    answer: null,
+    metadata: work.parsed.metadata,
+    rag: ragPart(work.retrieval),
+    generation,
+    usage: null,
+    timings_ms: timings(work, trace?.durationMs ?? 0),
+    error,
+  };
+  return { ...recordHead(work, 'failed', error.code), body: JSON.stringify(body) };
+}
+
+/** The line never ran: its input is bad, or its batch was cancelled before. */
+export function unrunRecord(
+  line: { line: number; customId: string | null; metadata: unknown },
+  ending: { status: 'failed' | 'cancelled'; error: LineError },
+): NewRecord {
+  const body = {
+    line: line.line,
+    custom_id: line.customId,
+    status: ending.status,
+    answer: null,
+    metadata: line.metadata,
+    rag: null,
+    generation: null,
+    usage: null,
+    timings_ms: null,
+    error: ending.error,
+  };
+  return {
+    line: line.line,
+    status: ending.status,
+    rag: null,
+    collectionGeneration: null,
+    code: ending.error.code,
+    promptTokens: 0,
+    completionTokens: 0,
+    cachedTokens: 0,
+    body: JSON.stringify(body),
+  };
+}
+
+function recordHead(work: Work, status: RecordStatus, code: string | null): Omit<NewRecord, 'body'> {
+  const { retrieval } = work;
+  return {
+    line: work.line,
+    status,
+    code,
+    rag: retrieval?.kind ?? null,
+    collectionGeneration:
+      retrieval && 'collectionGeneration' in retrieval ? retrieval.collectionGeneration : null,
+    promptTokens: 0,
+    completionTokens: 0,
+    cachedTokens: 0,
+  };
+}
+
+function ragPart(retrieval: RetrievalOutcome | null) {
+  if (retrieval === null) return null;
+  const documents =
+    retrieval.kind === 'success'
+      ? retrieval.passages.map((passage) => ({
+          id: passage.documentId,
+          chunk: passage.chunk,
+          distance: passage.distance,
+          title: passage.title,
+          source: passage.source,
+        }))
+      : [];
+  return {
+    status: retrieval.kind,
+    attempts: retrieval.attempts,
+    collection_generation: 'collectionGeneration' in retrieval ? retrieval.collectionGeneration : null,
+    documents,
+    ...(retrieval.kind === 'success' ? {} : { code: retrieval.code, message: retrieval.message }),
+  };
+}
+
+function timings(work: Work, generationMs: number) {
+  return {
+    queued: Math.round(work.queuedMs),
+    retrieval: Math.round(work.retrievalMs),
+    rag: 0,
+    generation: Math.round(generationMs),
+  };
+}

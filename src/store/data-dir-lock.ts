@@ -1,0 +1,41 @@
+// One process per data folder. The lock is a file lock that the kernel frees at any death of the process, so a
+// restart after a kill never waits, and every lease found in the folder is void.
+
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { RagmillError } from '../errors.ts';
+
+export interface DataDirLock {
+  release(): void;
+}
+
+/** Creates the folder if need be. Throws `data_dir_locked` or `data_dir_unusable`. */
+export function lockDataDir(dataDir: string): DataDirLock {
+  let database: DatabaseSync | null = null;
+  try {
+    mkdirSync(dataDir, { recursive: true });
+    database = new DatabaseSync(join(dataDir, 'lock.sqlite'), { timeout: 0 });
+    // An exclusive transaction that never ends holds SQLite's own file lock, on every platform it runs on.
+    database.exec('BEGIN EXCLUSIVE');
+  } catch (error) {
+    database?.close();
+    const message = error instanceof Error ? error.message : String(error);
+    if (/locked/.test(message)) {
+      throw new RagmillError(
+        'data_dir_locked',
+        `Another ragmill process uses ${dataDir}. Stop it, or give this one a DATA_DIR of its own.`,
+        { cause: error },
+      );
+    }
+    throw new RagmillError('data_dir_unusable', `${dataDir} cannot be used as DATA_DIR: ${message}`, {
+      cause: error,
+    });
+  }
+  const held = database;
+  return {
+    release() {
+      if (held.isOpen) held.close();
+    },
+  };
+}

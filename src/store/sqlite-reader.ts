@@ -1,0 +1,143 @@
+// The reading connection: short statements, each its own transaction, so that no reader holds back the log's
+// checkpoints however slowly its client takes the answer.
+
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { Batch } from '../domain/batch.ts';
+import type { CollectionRecord } from '../domain/collection.ts';
+import type { StoredRecord } from '../domain/record.ts';
+import { RagmillError } from '../errors.ts';
+import { toBatch, toCollectionRecord, toStoredRecord } from './sqlite-rows.ts';
+import type { ActiveBatch, InputOrderPage, RecordPage } from './store.ts';
+
+/** A page ends after this many characters, however few records they are. */
+const PAGE_CHARACTERS = 1024 * 1024;
+
+const VISIBLE = "status <> 'uploading'";
+
+export class SqliteReader {
+  readonly #database: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+  }
+
+  storeId(): string {
+    return String(this.#prepare("SELECT value FROM meta WHERE key = 'store_id'").get()?.value);
+  }
+
+  batch(id: string): Batch | null {
+    const row = this.#prepare(`SELECT * FROM batches WHERE id = ? AND ${VISIBLE}`).get(id);
+    return row ? toBatch(row) : null;
+  }
+
+  batches(after: string | null, limit: number): { batches: Batch[]; hasMore: boolean } {
+    let below = Number.MAX_SAFE_INTEGER;
+    if (after !== null) {
+      const row = this.#prepare(`SELECT key FROM batches WHERE id = ? AND ${VISIBLE}`).get(after);
+      if (!row)
+        throw new RagmillError('batch_not_found', `No batch has the id ${after} that stands in "after".`);
+      below = Number(row.key);
+    }
+    const rows = this.#prepare(
+      `SELECT * FROM batches WHERE key < ? AND ${VISIBLE} ORDER BY key DESC LIMIT ?`,
+    ).all(below, limit + 1);
+    return { batches: rows.slice(0, limit).map(toBatch), hasMore: rows.length > limit };
+  }
+
+  activeBatches(): ActiveBatch[] {
+    return this.#prepare(
+      "SELECT id, options FROM batches WHERE status IN ('in_progress', 'cancelling') ORDER BY key",
+    )
+      .all()
+      .map((row) => ({
+        id: String(row.id),
+        options: JSON.parse(String(row.options)),
+      }));
+  }
+
+  currentCollection(): CollectionRecord | null {
+    const row = this.#prepare('SELECT * FROM collections ORDER BY generation DESC LIMIT 1').get();
+    return row ? toCollectionRecord(row) : null;
+  }
+
+  records(batchId: string, page: RecordPage): StoredRecord[] {
+    const key = this.#key(batchId);
+    const rows = this.#prepare(
+      'SELECT seq, line, status, body FROM records WHERE batch_key = ? AND seq > ? ORDER BY seq LIMIT ?',
+    ).iterate(key, page.afterSeq, page.limit);
+    return takePage(rows, () => true);
+  }
+
+  recordsInInputOrder(batchId: string, page: InputOrderPage): StoredRecord[] {
+    const key = this.#key(batchId);
+    const rows = this.#prepare(
+      'SELECT seq, line, status, body FROM records WHERE batch_key = ? AND line > ? ORDER BY line LIMIT ?',
+    ).iterate(key, page.afterLine, page.limit);
+    if (!page.stopAtGap) return takePage(rows, () => true);
+    const following = this.#lineFollower(key);
+    let expected = following(page.afterLine);
+    return takePage(rows, (record) => {
+      if (record.line !== expected) return false;
+      expected = following(record.line);
+      return true;
+    });
+  }
+
+  close(): void {
+    if (this.#database.isOpen) this.#database.close();
+  }
+
+  /**
+   * Answers which line of the batch follows a line. Blank lines of an upload are no lines of the batch, so the
+   * numbers can jump, but only between chunks.
+   */
+  #lineFollower(key: number): (line: number) => number | null {
+    const chunkAfter = this.#prepare(
+      `SELECT first_line, line_count FROM chunks
+       WHERE batch_key = ? AND first_line + line_count > ? AND first_line >=
+         coalesce((SELECT max(first_line) FROM chunks WHERE batch_key = ? AND first_line <= ?), 0)
+       ORDER BY first_line LIMIT 1`,
+    );
+    let end = 0;
+    return (line) => {
+      const next = line + 1;
+      if (next < end) return next;
+      const row = chunkAfter.get(key, next, key, next);
+      if (!row) return null;
+      end = Number(row.first_line) + Number(row.line_count);
+      return Math.max(next, Number(row.first_line));
+    };
+  }
+
+  #key(batchId: string): number {
+    const row = this.#prepare(`SELECT key FROM batches WHERE id = ? AND ${VISIBLE}`).get(batchId);
+    if (!row) throw new RagmillError('batch_not_found', `No batch has the id ${batchId}.`);
+    return Number(row.key);
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (!statement) {
+      statement = this.#database.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+}
+
+function takePage(
+  rows: Iterable<Parameters<typeof toStoredRecord>[0]>,
+  belongs: (record: StoredRecord) => boolean,
+): StoredRecord[] {
+  const page: StoredRecord[] = [];
+  let characters = 0;
+  for (const row of rows) {
+    const record = toStoredRecord(row);
+    if (!belongs(record)) break;
+    page.push(record);
+    characters += record.body.length;
+    if (characters >= PAGE_CHARACTERS) break;
+  }
+  return page;
+}

@@ -1,0 +1,69 @@
+// The writing side of a batch's result log: gives records their seqs and keeps the batch's counters in step.
+
+import type { StatementSync } from 'node:sqlite';
+import type { NewRecord } from '../domain/record.ts';
+
+export class SqliteRecordLog {
+  readonly #prepare: (sql: string) => StatementSync;
+
+  constructor(prepare: (sql: string) => StatementSync) {
+    this.#prepare = prepare;
+  }
+
+  linesWithRecord(batchKey: number, firstLine: number, lineCount: number): number[] {
+    return this.#prepare('SELECT line FROM records WHERE batch_key = ? AND line >= ? AND line < ?')
+      .all(batchKey, firstLine, firstLine + lineCount)
+      .map((row) => Number(row.line));
+  }
+
+  /** Appends those records whose line has none yet; answers how many. */
+  append(batchKey: number, records: readonly NewRecord[]): number {
+    const batch = this.#prepare('SELECT last_seq, collection_generations FROM batches WHERE key = ?').get(
+      batchKey,
+    );
+    const insert = this.#prepare(
+      `INSERT INTO records (batch_key, seq, line, status, body) VALUES (?, ?, ?, ?, ?)
+       ON CONFLICT (batch_key, line) DO NOTHING`,
+    );
+    const generations = new Set<number>(JSON.parse(String(batch?.collection_generations)));
+    const firstSeq = Number(batch?.last_seq) + 1;
+    const written: NewRecord[] = [];
+    for (const record of records) {
+      const seq = firstSeq + written.length;
+      // `body` is a JSON object without its seq; the served bytes are made here, once and for ever.
+      const body = `{"seq":${seq},${record.body.slice(1)}`;
+      if (insert.run(batchKey, seq, record.line, record.status, body).changes === 0) continue;
+      written.push(record);
+      if (record.collectionGeneration !== null) generations.add(record.collectionGeneration);
+    }
+    this.#count(batchKey, written, generations);
+    return written.length;
+  }
+
+  #count(batchKey: number, written: readonly NewRecord[], generations: ReadonlySet<number>): void {
+    const sum = (value: (record: NewRecord) => number) =>
+      written.reduce((total, record) => total + value(record), 0);
+    const are = (is: (record: NewRecord) => boolean) => sum((record) => (is(record) ? 1 : 0));
+    this.#prepare(
+      `UPDATE batches SET
+         last_seq = last_seq + ?, succeeded = succeeded + ?, failed = failed + ?, cancelled = cancelled + ?,
+         rag_success = rag_success + ?, rag_soft_failure = rag_soft_failure + ?, rag_hard_failure = rag_hard_failure + ?,
+         prompt_tokens = prompt_tokens + ?, completion_tokens = completion_tokens + ?, cached_tokens = cached_tokens + ?,
+         collection_generations = ?
+       WHERE key = ?`,
+    ).run(
+      written.length,
+      are((record) => record.status === 'succeeded'),
+      are((record) => record.status === 'failed'),
+      are((record) => record.status === 'cancelled'),
+      are((record) => record.rag === 'success'),
+      are((record) => record.rag === 'soft_failure'),
+      are((record) => record.rag === 'hard_failure'),
+      sum((record) => record.promptTokens),
+      sum((record) => record.completionTokens),
+      sum((record) => record.cachedTokens),
+      JSON.stringify([...generations].sort((a, b) => a - b)),
+      batchKey,
+    );
+  }
+}

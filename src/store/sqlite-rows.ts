@@ -1,0 +1,68 @@
+// Rows of the database as values of the domain.
+
+import type { SQLOutputValue } from 'node:sqlite';
+import type { Batch, BatchStatus } from '../domain/batch.ts';
+import type { CollectionRecord } from '../domain/collection.ts';
+import type { RecordStatus, StoredRecord } from '../domain/record.ts';
+
+export type Row = Record<string, SQLOutputValue>;
+
+export function toBatch(row: Row): Batch {
+  const number = (column: string) => Number(row[column]);
+  const finished = number('succeeded') + number('failed') + number('cancelled');
+  return {
+    id: String(row.id),
+    // The cast is safe: rows of this shape are written by the store alone, uploads are never read as batches.
+    status: row.status as BatchStatus,
+    options: JSON.parse(String(row.options)),
+    metadata: row.metadata === null ? null : JSON.parse(String(row.metadata)),
+    createdAt: number('created_at'),
+    cancellingAt: nullable(row.cancelling_at),
+    endedAt: nullable(row.ended_at),
+    total: number('total'),
+    inputBytes: number('input_bytes'),
+    lineCounts: {
+      queued: number('total') - finished - number('leased'),
+      leased: number('leased'),
+      succeeded: number('succeeded'),
+      failed: number('failed'),
+      cancelled: number('cancelled'),
+    },
+    ragCounts: {
+      success: number('rag_success'),
+      softFailure: number('rag_soft_failure'),
+      hardFailure: number('rag_hard_failure'),
+    },
+    usage: {
+      promptTokens: number('prompt_tokens'),
+      completionTokens: number('completion_tokens'),
+      cachedTokens: number('cached_tokens'),
+    },
+    lastSeq: number('last_seq'),
+    collectionGenerations: JSON.parse(String(row.collection_generations)),
+  };
+}
+
+export function toStoredRecord(row: Row): StoredRecord {
+  return {
+    seq: Number(row.seq),
+    line: Number(row.line),
+    status: row.status as RecordStatus,
+    body: String(row.body),
+  };
+}
+
+export function toCollectionRecord(row: Row): CollectionRecord {
+  return {
+    generation: Number(row.generation),
+    uuid: String(row.uuid),
+    name: String(row.name),
+    count: Number(row.count),
+    fingerprint: String(row.fingerprint),
+    readyAt: Number(row.ready_at),
+  };
+}
+
+function nullable(value: SQLOutputValue | undefined): number | null {
+  return value === null || value === undefined ? null : Number(value);
+}

@@ -1,0 +1,72 @@
+// The main thread's end of the writing thread: calls in, promises out.
+
+import { Worker } from 'node:worker_threads';
+import { RagmillError } from '../errors.ts';
+import type { WriterAnswer, WriterCall, WriterMethod } from './sqlite-thread.ts';
+import type { SqliteWriter } from './sqlite-writer.ts';
+
+interface Waiting {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class SqliteWriterClient {
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #ended: Promise<void>;
+  #lastId = 0;
+  #isClosed = false;
+
+  private constructor(path: string) {
+    this.#worker = new Worker(new URL('./sqlite-thread.ts', import.meta.url), { workerData: { path } });
+    this.#worker.on('message', (answer: WriterAnswer) => this.#settle(answer));
+    this.#ended = new Promise((resolve) => {
+      this.#worker.on('error', (error) => this.#failAll(error));
+      this.#worker.on('exit', () => {
+        this.#failAll(new Error('The writing thread of the store has ended.'));
+        resolve();
+      });
+    });
+  }
+
+  /** Resolves once the schema is current and the leftovers of the last process are gone. */
+  static async open(path: string): Promise<SqliteWriterClient> {
+    const client = new SqliteWriterClient(path);
+    await new Promise((resolve, reject) => client.#waiting.set(0, { resolve, reject }));
+    return client;
+  }
+
+  call<M extends WriterMethod>(
+    method: M,
+    ...values: Parameters<SqliteWriter[M]>
+  ): Promise<ReturnType<SqliteWriter[M]>> {
+    if (this.#isClosed) return Promise.reject(new RagmillError('shutting_down', 'The store is closed.'));
+    this.#lastId += 1;
+    const id = this.#lastId;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject });
+      this.#worker.postMessage({ id, method, values } satisfies WriterCall);
+    });
+  }
+
+  /** Waits for the calls made so far. */
+  async close(): Promise<void> {
+    if (!this.#isClosed) {
+      this.#isClosed = true;
+      this.#worker.postMessage('close');
+    }
+    await this.#ended;
+  }
+
+  #settle(answer: WriterAnswer): void {
+    const waiting = this.#waiting.get(answer.id);
+    this.#waiting.delete(answer.id);
+    if ('error' in answer) waiting?.reject(new RagmillError(answer.error.code, answer.error.message));
+    else waiting?.resolve(answer.value);
+  }
+
+  #failAll(error: Error): void {
+    for (const waiting of this.#waiting.values()) waiting.reject(error);
+    this.#waiting.clear();
+  }
+}

@@ -1,0 +1,84 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import t, { type Test } from 'tap';
+import { SqliteStore } from '../../src/store/sqlite-store.ts';
+import { chunk, options, record } from '../fakes/batch-fixtures.ts';
+import { ManualClock } from '../fakes/manual-clock.ts';
+import { storeConformance } from './store-conformance.ts';
+
+function scratchFolder(t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'ragmill-store-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+storeConformance(t, async (t) => {
+  const clock = new ManualClock();
+  const store = await SqliteStore.open({ dataDir: scratchFolder(t), clock });
+  t.teardown(() => store.close());
+  return { store, clock };
+});
+
+t.test('a second process is kept out of the data folder, until the first has gone', async (t) => {
+  const dataDir = scratchFolder(t);
+  const clock = new ManualClock();
+  const first = await SqliteStore.open({ dataDir, clock });
+  await t.rejects(SqliteStore.open({ dataDir, clock }), { code: 'data_dir_locked' });
+  await first.close();
+  const second = await SqliteStore.open({ dataDir, clock });
+  await second.close();
+});
+
+t.test('a data folder that cannot be made says so', async (t) => {
+  const file = join(scratchFolder(t), 'a-file');
+  writeFileSync(file, '');
+  await t.rejects(SqliteStore.open({ dataDir: join(file, 'data'), clock: new ManualClock() }), {
+    code: 'data_dir_unusable',
+  });
+});
+
+t.test('what was stored is there after a restart; leases and broken-off uploads are not', async (t) => {
+  const dataDir = scratchFolder(t);
+  const clock = new ManualClock();
+  const before = await SqliteStore.open({ dataDir, clock });
+  await before.beginUpload('kept');
+  await before.appendChunk('kept', chunk(0, 1, 3));
+  await before.commitUpload('kept', { options, metadata: null, inputBytes: 1 });
+  await before.beginUpload('broken');
+  await before.appendChunk('broken', chunk(0, 1, 3));
+  const claimed = await before.claimChunk('kept');
+  if (!claimed) throw new Error('nothing to claim');
+  await before.appendRecords(claimed.lease, [record(1)]);
+  const storeId = before.storeId;
+  await before.close();
+
+  const after = await SqliteStore.open({ dataDir, clock });
+  t.teardown(() => after.close());
+  t.equal(after.storeId, storeId);
+  t.same((await after.getBatch('kept'))?.lineCounts, {
+    queued: 2,
+    leased: 0,
+    succeeded: 1,
+    failed: 0,
+    cancelled: 0,
+  });
+  t.equal(await after.appendRecords(claimed.lease, [record(2)]), 'stale');
+  t.match(await after.claimChunk('kept'), { finishedLines: [1] });
+  await after.beginUpload('broken');
+});
+
+t.test('a folder written by a newer release is refused and left as it is', async (t) => {
+  const dataDir = scratchFolder(t);
+  const clock = new ManualClock();
+  await (await SqliteStore.open({ dataDir, clock })).close();
+  const path = join(dataDir, 'ragmill.sqlite');
+  const newer = new DatabaseSync(path);
+  newer.exec('PRAGMA user_version = 999');
+  newer.close();
+  await t.rejects(SqliteStore.open({ dataDir, clock }), { code: 'schema_newer' });
+  const untouched = new DatabaseSync(path);
+  t.equal(untouched.prepare('PRAGMA user_version').get()?.user_version, 999);
+  untouched.close();
+});
