@@ -10,7 +10,7 @@ export function isTerminal(status: BatchStatus): boolean {
 }
 
 /** Where the lines of a batch stand. The sum is the batch's total at every moment. */
-export interface LineCounts {
+interface LineCounts {
   readonly queued: number;
   readonly leased: number;
   readonly succeeded: number;
@@ -18,13 +18,13 @@ export interface LineCounts {
   readonly cancelled: number;
 }
 
-export interface RagCounts {
+interface RagCounts {
   readonly success: number;
   readonly softFailure: number;
   readonly hardFailure: number;
 }
 
-export interface UsageTotals {
+interface UsageTotals {
   readonly promptTokens: number;
   readonly completionTokens: number;
   /** Tokens served from prefix caches, as far as servers report them. */

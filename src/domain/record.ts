@@ -2,7 +2,7 @@
 
 export type RecordStatus = 'succeeded' | 'failed' | 'cancelled';
 
-export type RagStatus = 'success' | 'soft_failure' | 'hard_failure';
+type RagStatus = 'success' | 'soft_failure' | 'hard_failure';
 
 /** A record on its way into the store, which gives it its seq. */
 export interface NewRecord {

@@ -6,9 +6,9 @@ import type { EndpointCandidate } from './candidates.ts';
 import { Endpoint } from './endpoint.ts';
 
 /** How a look at a server ends: the chat models it serves, or why it cannot be used. */
-export type ProbeOutcome = { readonly kind: 'models'; readonly models: readonly string[] } | ModelFailure;
+type ProbeOutcome = { readonly kind: 'models'; readonly models: readonly string[] } | ModelFailure;
 
-export interface PoolLog {
+interface PoolLog {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
 }

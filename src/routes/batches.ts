@@ -1,7 +1,8 @@
 // Reading and cancelling batches.
 
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance } from 'fastify';
-import { type Static, Type } from 'typebox';
+import { Type } from 'typebox';
 import type { Batch } from '../domain/batch.ts';
 import { RagmillError } from '../errors.ts';
 import { batchRef, toBatchObject } from './batch-object.ts';
@@ -11,7 +12,6 @@ import type { Services } from './services.ts';
 export const batchParams = Type.Object({
   id: Type.String({ description: 'The batch id, such as batch_1f…' }),
 });
-export type BatchParams = Static<typeof batchParams>;
 
 const listQuery = Type.Object(
   {
@@ -30,7 +30,8 @@ const batchList = Type.Object({
 });
 
 export function registerBatches(app: FastifyInstance, services: Services): void {
-  app.get(
+  const routes = app.withTypeProvider<TypeBoxTypeProvider>();
+  routes.get(
     '/batches',
     {
       schema: {
@@ -41,7 +42,7 @@ export function registerBatches(app: FastifyInstance, services: Services): void 
       },
     },
     async (request) => {
-      const { after, limit } = request.query as Static<typeof listQuery>;
+      const { after, limit } = request.query;
       const { batches, hasMore } = await services.store.listBatches({ after: after ?? null, limit });
       const data = batches.map((batch) => toBatchObject(batch, services));
       return {
@@ -60,8 +61,8 @@ export function registerBatches(app: FastifyInstance, services: Services): void 
     response: { 200: batchRef, 404: problemRef },
   };
 
-  app.get('/batches/:id', { schema: { ...oneBatch, summary: 'One batch' } }, async (request) => {
-    const { id } = request.params as BatchParams;
+  routes.get('/batches/:id', { schema: { ...oneBatch, summary: 'One batch' } }, async (request) => {
+    const { id } = request.params;
     return toBatchObject(found(await services.store.getBatch(id), id), services);
   });
 
@@ -78,8 +79,8 @@ export function registerBatches(app: FastifyInstance, services: Services): void 
       description: 'Finished lines stay, running ones are aborted. Cancelling again changes nothing.',
       response: { ...oneBatch.response, 409: problemRef },
     };
-    scope.post('/batches/:id/cancel', { schema }, async (request) => {
-      const { id } = request.params as BatchParams;
+    scope.withTypeProvider<TypeBoxTypeProvider>().post('/batches/:id/cancel', { schema }, async (request) => {
+      const { id } = request.params;
       const batch = found(await services.scheduler.cancel(id), id);
       if (batch.status === 'completed') {
         throw new RagmillError(

@@ -3,7 +3,7 @@
 import multipart from '@fastify/multipart';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
-import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { registerAccessGuard } from './access-guard.ts';
 import { batchSchema } from './batch-object.ts';
 import { registerBatches } from './batches.ts';
@@ -27,6 +27,7 @@ const KEEP_ALIVE_TIMEOUT_MS = 72_000;
 export async function createHttpServer(options: HttpServerOptions): Promise<FastifyInstance> {
   const app = fastify({
     loggerInstance: options.log,
+    logController: new LogController({ disableRequestLogging: true }),
     // A HEAD of a stream must not run it.
     exposeHeadRoutes: false,
     forceCloseConnections: 'idle',
@@ -34,6 +35,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Fast
     // An unknown option is a mistake to be told, not to be dropped.
     ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: true } },
   });
+  registerRequestLog(app);
   registerProblems(app);
   if (options.isLoopback) registerAccessGuard(app);
   await registerDocumentation(app, options.version);
@@ -47,6 +49,16 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Fast
   registerHealth(app, options.services);
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
   return app;
+}
+
+/** One line for each change a client asks for; reading and probing are loud only when debugging. */
+function registerRequestLog(app: FastifyInstance): void {
+  app.addHook('onResponse', async (request, reply) => {
+    const level = request.method === 'GET' ? 'debug' : 'info';
+    const { method, url, ip } = request;
+    const durationMs = Math.round(reply.elapsedTime);
+    request.log[level]({ method, url, ip, status: reply.statusCode, durationMs }, 'request');
+  });
 }
 
 async function registerDocumentation(app: FastifyInstance, version: string): Promise<void> {

@@ -42,7 +42,7 @@ export function registerProblems(app: FastifyInstance): void {
   );
 }
 
-export function sendProblem(request: FastifyRequest, reply: FastifyReply, error: RagmillError) {
+function sendProblem(request: FastifyRequest, reply: FastifyReply, error: RagmillError) {
   const problem = {
     type: 'about:blank',
     title: error.title,

@@ -1,9 +1,10 @@
 // GET /batches/:id/results: the answers, as NDJSON, while they are made.
 
 import { Readable } from 'node:stream';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance } from 'fastify';
-import { type Static, Type } from 'typebox';
-import { type BatchParams, batchParams, found } from './batches.ts';
+import { Type } from 'typebox';
+import { batchParams, found } from './batches.ts';
 import { problemRef } from './problem.ts';
 import { streamResults } from './result-stream.ts';
 import type { Services } from './services.ts';
@@ -31,7 +32,7 @@ const resultsQuery = Type.Object(
 );
 
 export function registerResults(app: FastifyInstance, services: Services): void {
-  app.get(
+  app.withTypeProvider<TypeBoxTypeProvider>().get(
     '/batches/:id/results',
     {
       schema: {
@@ -46,12 +47,12 @@ export function registerResults(app: FastifyInstance, services: Services): void 
       },
     },
     async (request, reply) => {
-      const { id } = request.params as BatchParams;
-      const { status, ...query } = request.query as Static<typeof resultsQuery>;
+      const { id } = request.params;
+      const { status, ...query } = request.query;
       found(await services.store.getBatch(id), id);
       const gone = new AbortController();
       reply.raw.once('close', () => gone.abort());
-      const signal = AbortSignal.any([gone.signal, services.stopping]);
+      const signal = AbortSignal.any([gone.signal, services.closing]);
       const pages = streamResults(services.store, { batchId: id, ...query, status: status ?? null }, signal);
       return (
         reply

@@ -25,6 +25,10 @@ export interface Services {
   readonly waitingFor: () => string | null;
   readonly defaultOptions: BatchOptions;
   readonly uploadLimits: UploadLimits;
-  /** Aborted when the service begins to stop: streams end, uploads are refused. */
-  readonly stopping: AbortSignal;
+  /** Brings the gauges up to date. */
+  readonly beforeScrape: () => void;
+  /** Aborted when the service begins to stop: it is not ready any more, and uploads are refused. */
+  readonly draining: AbortSignal;
+  /** Aborted when running work has had its grace: streams end, broken off. */
+  readonly closing: AbortSignal;
 }

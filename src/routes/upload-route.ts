@@ -70,7 +70,7 @@ cannot be run does not spoil the batch: it becomes a failed result (see \`on_inv
 part named \`file\` and the options are fields.`;
 
 async function receive(request: FastifyRequest, services: Services): Promise<Batch> {
-  if (services.stopping.aborted)
+  if (services.draining.aborted)
     throw new RagmillError('shutting_down', 'The service is stopping; send it again.');
   const encoding = request.headers['content-encoding'] ?? 'identity';
   if (encoding !== 'identity') {

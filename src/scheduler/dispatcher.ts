@@ -31,6 +31,7 @@ export interface DispatcherOptions {
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly onRecord: (work: Work, record: NewRecord) => void;
+  readonly onSurprise: (work: Work, error: unknown) => void;
 }
 
 /** Endpoint deaths that a line survives without blame; beyond them it may be what kills them. */
@@ -90,7 +91,9 @@ export class Dispatcher {
   }
 
   #start(work: Work, endpoint: Endpoint): void {
-    const running = this.#generate(work, endpoint).finally(() => this.#running.delete(running));
+    const running = this.#generate(work, endpoint)
+      .catch((error) => this.#options.onSurprise(work, error))
+      .finally(() => this.#running.delete(running));
     this.#running.add(running);
   }
 

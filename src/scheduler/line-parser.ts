@@ -27,14 +27,14 @@ type OpenaiBody = Extract<LineRequest, { shape: 'openai' }>['body'];
 
 const customIdSchema = Type.String({ minLength: 1, maxLength: 256 });
 
-export const nativeLineSchema = Type.Object({
+const nativeLineSchema = Type.Object({
   custom_id: customIdSchema,
   query: Type.String({ minLength: 1, pattern: '\\S' }),
   metadata: Type.Optional(Type.Unknown()),
   ...requestOptionSchema.properties,
 });
 
-export const openaiLineSchema = Type.Object({
+const openaiLineSchema = Type.Object({
   custom_id: customIdSchema,
   method: Type.Literal('POST'),
   url: Type.Literal('/v1/chat/completions'),

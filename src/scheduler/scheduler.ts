@@ -22,7 +22,7 @@ import { RecordWriter, type SchedulerLog } from './record-writer.ts';
 import { failedRecord, unrunRecord } from './result-record.ts';
 import type { LeasedChunk, Work } from './work.ts';
 
-export interface RetrievalQuery {
+interface RetrievalQuery {
   readonly query: string;
   readonly topK: number;
   readonly maxDistance: number | null;
@@ -77,6 +77,7 @@ export class Scheduler {
       ...options,
       settings: options.generation,
       onRecord: (work, record) => this.#end(work, record),
+      onSurprise: (work, error) => this.#surprise(work, error),
     });
     this.#writer = new RecordWriter({
       store,
@@ -158,7 +159,7 @@ export class Scheduler {
       const error = { code: line.bad.code, message: line.bad.message, stage: 'input' } as const;
       this.#writer.add(chunk, unrunRecord(head, { status: 'failed', error }));
     } else {
-      void this.#run({
+      const work: Work = {
         chunk,
         line: line.line,
         parsed: line.parsed,
@@ -169,7 +170,8 @@ export class Scheduler {
         attempts: 0,
         interruptions: 0,
         avoid: new Set(),
-      });
+      };
+      this.#run(work).catch((error) => this.#surprise(work, error));
     }
   }
 
@@ -202,6 +204,18 @@ export class Scheduler {
     work.retrievalMs = clock.monotonicMs() - startedAtMs;
     metrics.stageDuration.observe({ stage: 'retrieval' }, work.retrievalMs / 1000);
     return outcome;
+  }
+
+  /** What nobody expected ends the line, not the service. An abort is expected: the lease is gone. */
+  #surprise(work: Work, cause: unknown): void {
+    if (work.chunk.controller.signal.aborted) return;
+    this.#options.log.error(
+      { err: cause, batch: work.chunk.lease.batchId, line: work.line },
+      'line failed unexpectedly',
+    );
+    const message = 'Something unexpected happened; the log has it under the batch and the line.';
+    const stage = work.readyAtMs === 0 ? 'rag' : 'generation';
+    this.#end(work, failedRecord(work, { code: 'internal_error', message, stage }, null));
   }
 
   #end(work: Work, record: NewRecord): void {

@@ -1,0 +1,217 @@
+// Composition root: builds the services in order, and unwinds them in reverse, wherever the way ends.
+//
+// What listens comes up first and tells why it is not ready; Chroma, the collection and the model servers follow in
+// the background. Nothing is claimed before the collection is READY.
+
+import { readFileSync } from 'node:fs';
+import type { FastifyInstance } from 'fastify';
+import { CollectionSide, type Surroundings } from './app-collection.ts';
+import { howToGoOn, openPool } from './app-endpoints.ts';
+import type { Settings } from './config.ts';
+import type { BatchOptions } from './domain/options.ts';
+import { RagmillError } from './errors.ts';
+import { GenerationPool } from './generation/generation-pool.ts';
+import { DEFAULT_SYSTEM_PROMPT } from './generation/prompt.ts';
+import type { GpuPool } from './gpu-pool/gpu-pool.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
+import { isLoopback } from './routes/access-guard.ts';
+import { createHttpServer } from './routes/http-server.ts';
+import type { Readiness, Services } from './routes/services.ts';
+import { Scheduler } from './scheduler/scheduler.ts';
+import { SqliteStore } from './store/sqlite-store.ts';
+
+export interface App {
+  /** Where it listens. */
+  readonly url: string;
+  /** Resolves with the error when the service cannot become ready; never otherwise. */
+  readonly failed: Promise<Error>;
+  /** Stops taking work, gives running generations their grace, and unwinds. Safe to call again. */
+  stop(): Promise<void>;
+}
+
+const VERSION: string = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version;
+
+/** Resolves once it listens. Throws a RagmillError when it cannot even do that, leaving nothing behind. */
+export async function startApp(around: Surroundings): Promise<App> {
+  await using opened = new AsyncDisposableStack();
+  const { settings, log } = around;
+  const parts = await openParts(around, opened);
+  const draining = new AbortController();
+  const closing = new AbortController();
+  const http = await createHttpServer({
+    services: servicesOf(around, parts, { draining: draining.signal, closing: closing.signal }),
+    version: VERSION,
+    log,
+    isLoopback: isLoopback(settings.HOST),
+  });
+  opened.defer(() => http.close());
+  const url = await listen(http, settings);
+  log.info({ url, version: VERSION, dataDir: settings.DATA_DIR }, 'listening');
+
+  const resources = opened.move();
+  const bringingUp = bringUp(around, parts, resources, draining.signal);
+  let stopping: Promise<void> | null = null;
+  const stop = async () => {
+    const reason = new RagmillError('shutting_down', 'The service is stopping.');
+    draining.abort(reason);
+    await bringingUp;
+    await parts.scheduler.stop(settings.SHUTDOWN_GRACE_MS);
+    closing.abort(reason);
+    await resources.disposeAsync();
+  };
+  return {
+    url,
+    failed: bringingUp.then((error) => error ?? new Promise<never>(() => {})),
+    stop: () => {
+      stopping ??= stop();
+      return stopping;
+    },
+  };
+}
+
+interface Parts {
+  readonly metrics: Metrics;
+  readonly store: SqliteStore;
+  readonly pool: GpuPool;
+  readonly collection: CollectionSide;
+  readonly scheduler: Scheduler;
+}
+
+async function openParts(around: Surroundings, opened: AsyncDisposableStack): Promise<Parts> {
+  const { settings, log, clock } = around;
+  const metrics = createMetrics(VERSION);
+  const store = opened.adopt(await SqliteStore.open({ dataDir: settings.DATA_DIR, clock }), (it) =>
+    it.close(),
+  );
+  const pool = await openPool(around, metrics, opened);
+  const threads = settings.GENERATION_THREADS;
+  const generation = opened.adopt(new GenerationPool({ threads, log }), (it) => it.close());
+  const collection = new CollectionSide(around, metrics);
+  const scheduler = new Scheduler({
+    store,
+    pool,
+    retrieve: (query, signal) => collection.retriever.retrieve(query.query, query, signal),
+    generate: (task, signal) => generation.generate(task, signal),
+    generation: {
+      apiKey: settings.GPU_API_KEY ?? null,
+      maxAttempts: settings.GENERATION_MAX_ATTEMPTS,
+      totalTimeoutMs: settings.GENERATION_TIMEOUT_MS,
+      firstTokenTimeoutMs: settings.FIRST_TOKEN_TIMEOUT_MS,
+      stallTimeoutMs: settings.GENERATION_STALL_MS,
+    },
+    defaultSystemPrompt: DEFAULT_SYSTEM_PROMPT,
+    metrics,
+    clock,
+    log,
+  });
+  return { metrics, store, pool, collection, scheduler };
+}
+
+function servicesOf(
+  around: Surroundings,
+  parts: Parts,
+  stops: { readonly draining: AbortSignal; readonly closing: AbortSignal },
+): Services {
+  const { settings } = around;
+  const { store, scheduler, metrics, collection, pool } = parts;
+  return {
+    store,
+    scheduler,
+    metrics,
+    readiness: () => readinessOf(around, collection, pool, stops.draining),
+    waitingFor: () => collection.waitingFor ?? pool.waitingFor,
+    beforeScrape: () => refreshGauges(metrics, pool, collection),
+    defaultOptions: defaultOptions(settings),
+    uploadLimits: {
+      maxBatchLines: settings.MAX_BATCH_LINES,
+      maxBatchBytes: settings.MAX_BATCH_BYTES,
+      maxLineBytes: settings.MAX_LINE_BYTES,
+    },
+    ...stops,
+  };
+}
+
+/** Brings the collection to READY and opens the gates. Resolves with what made that impossible, or null. */
+async function bringUp(
+  around: Surroundings,
+  parts: Parts,
+  resources: AsyncDisposableStack,
+  signal: AbortSignal,
+): Promise<Error | null> {
+  const { collection, pool, scheduler } = parts;
+  try {
+    const scanned = pool.start();
+    await collection.open(parts.store, signal, resources);
+    await scanned;
+    pool.open();
+    scheduler.open();
+    around.log.info({ collectionGeneration: collection.generation }, 'ready');
+    if (pool.waitingFor !== null) around.log.warn(howToGoOn(pool.waitingFor));
+    return null;
+  } catch (error) {
+    if (signal.aborted) return null;
+    return error instanceof Error ? error : new Error(String(error));
+  }
+}
+
+async function listen(http: FastifyInstance, settings: Settings): Promise<string> {
+  try {
+    return await http.listen({ host: settings.HOST, port: settings.PORT });
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : null;
+    if (code !== 'EADDRINUSE' && code !== 'EACCES' && code !== 'EADDRNOTAVAIL') throw error;
+    const reason = code === 'EADDRINUSE' ? 'is taken' : 'cannot be listened on';
+    throw new RagmillError(
+      'port_taken',
+      `${settings.HOST}:${settings.PORT} ${reason}. Set PORT (0: any free one) or HOST.`,
+      { cause: error },
+    );
+  }
+}
+
+function defaultOptions(settings: Settings): BatchOptions {
+  return {
+    ragMode: settings.RAG_MODE,
+    topK: settings.RAG_TOP_K,
+    maxDistance: settings.RAG_MAX_DISTANCE ?? null,
+    onNoContext: 'answer',
+    model: settings.MODEL ?? null,
+    maxTokens: 1024,
+    temperature: 0,
+    systemPrompt: null,
+    onInvalid: 'fail_line',
+  };
+}
+
+function readinessOf(
+  around: Surroundings,
+  collection: CollectionSide,
+  pool: GpuPool,
+  draining: AbortSignal,
+): Readiness {
+  const reasons = [
+    ...(draining.aborted ? ['the service is stopping'] : []),
+    ...(collection.waitingFor === null ? [] : [`waiting for ${collection.waitingFor}`]),
+  ];
+  const degraded = [
+    ...(around.settings.CORPUS_PATH === undefined ? ['default_corpus'] : []),
+    ...(pool.waitingFor === null ? [] : ['no_model_server']),
+  ];
+  return {
+    isReady: reasons.length === 0,
+    reasons,
+    degraded,
+    collectionGeneration: collection.isReady ? collection.generation : null,
+  };
+}
+
+function refreshGauges(metrics: Metrics, pool: GpuPool, collection: CollectionSide): void {
+  metrics.ready.set(collection.isReady ? 1 : 0);
+  metrics.collectionGeneration.set(collection.generation);
+  for (const endpoint of pool.endpoints) {
+    const labels = { endpoint: endpoint.name };
+    metrics.endpointUp.set(labels, endpoint.state.phase === 'up' ? 1 : 0);
+    metrics.endpointWindow.set(labels, endpoint.window);
+    metrics.endpointInFlight.set(labels, endpoint.inFlight);
+  }
+}

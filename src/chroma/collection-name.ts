@@ -1,0 +1,31 @@
+// What may be the name of a collection: Chroma's own rules, checked before anything is done, and the names that builds
+// in progress get.
+
+import { RagmillError } from '../errors.ts';
+
+/** Chroma's limit is 512; the rest is for the suffix of a build. */
+const nameMaxCharacters = 480;
+const allowed = /^[a-zA-Z0-9][a-zA-Z0-9._-]+[a-zA-Z0-9]$/;
+/** Chroma refuses IPv4 addresses, also when the suffix of a build completes one. */
+const addressLike = /^\d+\.\d+\.\d+(\.\d+)?$/;
+
+/** Throws `config_invalid` for a name that Chroma would refuse. */
+export function checkCollectionName(name: string): void {
+  const isUsable = allowed.test(name) && name.length <= nameMaxCharacters;
+  if (isUsable && !name.includes('..') && !addressLike.test(name)) return;
+  throw new RagmillError(
+    'config_invalid',
+    `"${name}" cannot be the name of a collection: it must have 3 to ${nameMaxCharacters} characters from a-z, A-Z, 0-9, ` +
+      '"." (not two in a row), "_" and "-", begin and end with a letter or digit, and not look like an IP address.',
+  );
+}
+
+/** Where rank 0 builds before it swaps. The fencing token makes the name its own. */
+export function buildName(name: string, token: number): string {
+  return `${name}.${token}`;
+}
+
+/** Whether `candidate` is the name of some build of `name`. */
+export function isBuildName(candidate: string, name: string): boolean {
+  return candidate.startsWith(`${name}.`) && /^\d+$/.test(candidate.slice(name.length + 1));
+}

@@ -1,0 +1,24 @@
+// What the generation pool and its threads say to each other beside the tasks themselves.
+//
+// A task takes a slot while it runs. To cancel it, the pool first sets the slot's flag in shared memory and then
+// calls the slot's number on the channel. A thread that starts a task registers it first and then looks at the flag. So a
+// cancel is seen whichever of the two, task or call, reaches the thread first; and a call that comes after its
+// slot has changed hands finds the flag down.
+
+import type { GenerationTask } from '../domain/generation.ts';
+
+/** How many tasks one pool can have running: more than any sensible sum of the endpoints' windows. */
+export const MAX_RUNNING_TASKS = 65_536;
+
+/** Given to every thread when it is started. */
+export interface WorkerSetup {
+  /** Name of the broadcast channel; its messages are slot numbers. */
+  readonly cancelChannel: string;
+  /** One flag for each slot: 1 once its task is cancelled. */
+  readonly cancelFlags: Uint8Array;
+}
+
+export interface WorkerTask {
+  readonly slot: number;
+  readonly task: GenerationTask;
+}

@@ -1,0 +1,72 @@
+// From what went wrong at a model server to the class that says what follows for the line and for the endpoint.
+
+import type { FailureClass, ModelFailure } from '../domain/failure.ts';
+import type { ErrorCode } from '../errors.ts';
+import type { ServerWords } from './server-words.ts';
+
+const OVERLOAD_STATUS: ReadonlySet<number> = new Set([408, 429, 503]);
+const MISCONFIGURED_STATUS: ReadonlySet<number> = new Set([401, 403, 404, 405, 501]);
+const BAD_GATEWAY = 502;
+
+/** Error types and texts that servers use where the status does not tell. */
+const NO_SUCH_MODEL = /^(?:the )?model\s[^\n]{0,300}?(?:does not exist|not found)/i;
+const NO_SUCH_MODEL_TYPE = /model_not_found/;
+const ENGINE_DEAD = /EngineDeadError|EngineCore encountered an issue|engine (?:process )?(?:is )?dead/i;
+const REQUEST_TYPE = /invalid_request|BadRequest|context_length|exceed_context_size|ValidationError/i;
+const OVERLOAD_WORDS =
+  /overloaded|rate_limit|server busy|queue is full|queue request timeout|timeout reached/i;
+
+const CODE_OF_CLASS = {
+  hard: 'generation_unreachable',
+  overload: 'generation_overloaded',
+  misconfigured: 'generation_misconfigured',
+  request: 'generation_rejected',
+  ambiguous: 'generation_failed',
+  cancelled: 'cancelled',
+} as const satisfies Record<FailureClass, ErrorCode>;
+
+interface FailureDetails {
+  /** Where the code that goes with the class is not the exact one. */
+  readonly code?: ErrorCode;
+  readonly retryAfterMs?: number | null;
+}
+
+export function modelFailure(
+  failureClass: FailureClass,
+  message: string,
+  details: FailureDetails = {},
+): ModelFailure {
+  const code = details.code ?? CODE_OF_CLASS[failureClass];
+  return { kind: 'failure', class: failureClass, code, message, retryAfterMs: details.retryAfterMs ?? null };
+}
+
+export function cancelledFailure(): ModelFailure {
+  return modelFailure('cancelled', 'the call was cancelled');
+}
+
+/** A body that is cut, or that cannot be what was asked for. */
+export function invalidAnswer(message: string): ModelFailure {
+  return modelFailure('ambiguous', message, { code: 'generation_invalid' });
+}
+
+/** The class of an answer whose status is not 2xx. */
+export function classOfStatus(status: number, words: ServerWords): FailureClass {
+  if (saysNoSuchModel(words)) return 'misconfigured';
+  if (OVERLOAD_STATUS.has(status)) return 'overload';
+  if (status < 400 || MISCONFIGURED_STATUS.has(status)) return 'misconfigured';
+  if (status < 500) return 'request';
+  return status === BAD_GATEWAY || ENGINE_DEAD.test(words.message) ? 'hard' : 'ambiguous';
+}
+
+/** The class of an error that came in the body of an answer with status 200. */
+export function classOfErrorPayload(words: ServerWords): FailureClass {
+  if (words.status !== null) return classOfStatus(words.status, words);
+  if (saysNoSuchModel(words)) return 'misconfigured';
+  if (OVERLOAD_WORDS.test(words.type) || OVERLOAD_WORDS.test(words.message)) return 'overload';
+  if (REQUEST_TYPE.test(words.type)) return 'request';
+  return classOfStatus(500, words);
+}
+
+function saysNoSuchModel(words: ServerWords): boolean {
+  return NO_SUCH_MODEL_TYPE.test(words.type) || NO_SUCH_MODEL.test(words.message);
+}

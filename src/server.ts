@@ -1,0 +1,40 @@
+// Process edge: environment → settings → app → listen; signals. Nothing else.
+
+import closeWithGrace from 'close-with-grace';
+import { pino } from 'pino';
+import { startApp } from './app.ts';
+import { readSettings, type Settings } from './config.ts';
+import { systemClock } from './time.ts';
+
+/** Beyond the grace of running generations: closing connections, the last records, child processes. */
+const CLOSE_MARGIN_MS = 10_000;
+
+async function serve(settings: Settings): Promise<void> {
+  const log = pino({ level: settings.LOG_LEVEL });
+  const app = await startApp({ settings, log, clock: systemClock });
+  // A second signal while this runs ends the process at once.
+  closeWithGrace(
+    { delay: settings.SHUTDOWN_GRACE_MS + CLOSE_MARGIN_MS, logger: log },
+    async ({ err, signal }) => {
+      if (err) log.fatal({ err }, 'unexpected error');
+      else log.info({ signal }, 'stopping');
+      await app.stop();
+    },
+  );
+  void app.failed.then(async (error) => {
+    await app.stop();
+    giveUp(error);
+  });
+}
+
+/** One line that says what is wrong and what to do, whatever the log level. */
+function giveUp(error: unknown): never {
+  process.stderr.write(`ragmill cannot start: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(1);
+}
+
+try {
+  await serve(readSettings(process.env));
+} catch (error) {
+  giveUp(error);
+}

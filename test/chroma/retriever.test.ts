@@ -1,0 +1,201 @@
+// Questions to passages: what each ending is called, and that questions share calls but not failures.
+
+import pino from 'pino';
+import t, { type Test } from 'tap';
+import { Bootstrap } from '../../src/chroma/bootstrap.ts';
+import { ChromaConnection } from '../../src/chroma/chroma-client.ts';
+import { CollectionHandle } from '../../src/chroma/collection-handle.ts';
+import { lexicalEmbedding } from '../../src/chroma/lexical-embedding.ts';
+import { Retriever, type RetrieverOptions } from '../../src/chroma/retriever.ts';
+import type { Embedder } from '../../src/domain/embedder.ts';
+import { systemClock } from '../../src/time.ts';
+import { type Fault, faultyProxy } from '../fakes/faulty-proxy.ts';
+import { MemoryRankZero } from '../fakes/memory-rank-zero.ts';
+import { realChroma, succeeds } from '../fakes/real-chroma.ts';
+import { smallCorpus } from '../fakes/small-corpus.ts';
+
+const log = pino({ level: 'silent' });
+const chroma = await realChroma(t);
+const rankZero = new MemoryRankZero();
+const { record, embedder } = await new Bootstrap({
+  rankZero,
+  connection: chroma,
+  corpus: smallCorpus(),
+  embedding: lexicalEmbedding,
+  collectionName: 'retrieval',
+  resetCollection: 'always',
+  timeoutMs: 60_000,
+  clock: systemClock,
+  log,
+}).run(new AbortController().signal);
+
+const wish = { topK: 2, maxDistance: null };
+const question = 'Who polishes the lens of the lighthouse?';
+
+async function setup(t: Test, options: Partial<RetrieverOptions> = {}) {
+  const proxy = await faultyProxy(t, chroma.url);
+  const connection = new ChromaConnection({ url: proxy.url });
+  const { uuid, name } = record;
+  const collection = new CollectionHandle({ connection, name, uuid, ownerId: rankZero.storeId, log });
+  const clock = { ...systemClock, sleep: () => Promise.resolve() };
+  const limits = { maxAttempts: 3, timeoutMs: 30_000 };
+  const retriever = new Retriever({ collection, embedder, generation: 1, ...limits, clock, log, ...options });
+  const queries = () => proxy.paths.filter((path) => path.endsWith('/query')).length;
+  const whenQueried = (fault: (query: number) => Fault) => {
+    proxy.onRequest = (path) => (path.endsWith('/query') ? fault(queries()) : { kind: 'pass' });
+  };
+  return { retriever, queries, whenQueried };
+}
+
+t.test('finds the passage that answers the question, with all that is known about it', async (t) => {
+  const { retriever } = await setup(t);
+  const outcome = await retriever.retrieve(question, { topK: 3, maxDistance: null });
+  t.match(outcome, { kind: 'success', collectionGeneration: 1, attempts: 1 });
+  if (outcome.kind !== 'success') return;
+  const [nearest, ...others] = outcome.passages;
+  t.match(nearest, {
+    documentId: 'doc-0',
+    chunk: 0,
+    title: null,
+    source: 'notes/0.md',
+    text: /lighthouse keeper/,
+  });
+  t.equal(others.length, 2);
+  t.ok(others.every(({ distance }) => distance >= Number(nearest?.distance)));
+});
+
+t.test('nothing within the distance, and no term in common, are soft failures', async (t) => {
+  const { retriever, queries } = await setup(t);
+  t.match(await retriever.retrieve(question, { topK: 2, maxDistance: 0.01 }), {
+    kind: 'soft_failure',
+    code: 'nothing_found',
+    collectionGeneration: 1,
+  });
+  t.equal(queries(), 1);
+  t.match(await retriever.retrieve('zzzz qqqq', wish), { kind: 'soft_failure', code: 'nothing_found' });
+  t.equal(queries(), 1, 'Chroma is not asked for what it cannot have');
+  const some = await retriever.retrieve(question, { topK: 5, maxDistance: 0.9 });
+  t.equal(some.kind === 'success' && some.passages.length, 1, 'only what is near enough');
+});
+
+t.test('questions asked together share calls, by top_k, and each gets its own answer', async (t) => {
+  const { retriever, queries } = await setup(t);
+  const asked = ['glaciers', 'sourdough', 'violin', 'geese'].flatMap((word) =>
+    [1, 2].map((topK) => ({ word, topK })),
+  );
+  const outcomes = await Promise.all(
+    asked.map(({ word, topK }) => retriever.retrieve(word, { topK, maxDistance: null })),
+  );
+  t.equal(queries(), 2);
+  for (const [index, outcome] of outcomes.entries()) {
+    if (outcome.kind !== 'success') return t.fail(JSON.stringify(outcome));
+    t.equal(outcome.passages.length, asked[index]?.topK);
+    t.match(outcome.passages[0]?.text.toLowerCase(), asked[index]?.word);
+  }
+});
+
+t.test('no call is larger than allowed, and nobody is forgotten', async (t) => {
+  const { retriever, queries, whenQueried } = await setup(t, { maxBatchQuestions: 4, maxInFlight: 2 });
+  whenQueried(() => ({ kind: 'pass' }));
+  const outcomes = await Promise.all(Array.from({ length: 22 }, () => retriever.retrieve(question, wish)));
+  t.equal(queries(), 6);
+  t.ok(outcomes.every(({ kind }) => kind === 'success'));
+});
+
+t.test('a bad question does not spoil its neighbours', async (t) => {
+  const awkward: Embedder = {
+    fingerprint: 'awkward',
+    dimensions: embedder.dimensions,
+    embedDocuments: (texts) => embedder.embedDocuments(texts),
+    embedQueries: async (texts) => {
+      if (texts.includes('throws')) throw new Error('too long');
+      const vectors = await embedder.embedQueries(texts);
+      return vectors.map((vector, index) => (texts[index] === 'broken' ? brokenVector() : vector));
+    },
+  };
+  const { retriever, queries } = await setup(t, { embedder: awkward });
+  const [good, broken, throwing, alsoGood] = await Promise.all(
+    [question, 'broken', 'throws', 'glaciers'].map((text) => retriever.retrieve(text, wish)),
+  );
+  t.match(good, { kind: 'success' });
+  t.match(alsoGood, { kind: 'success' });
+  t.match(broken, { kind: 'soft_failure', code: 'query_unusable' });
+  t.match(throwing, { kind: 'hard_failure', code: 'rag_unavailable', message: /too long/ });
+  t.equal(queries(), 1);
+});
+
+function brokenVector(): Float32Array {
+  return new Float32Array(embedder.dimensions).fill(Number.NaN);
+}
+
+t.test('tries again when Chroma fails, and counts the attempts', async (t) => {
+  const { retriever, whenQueried } = await setup(t);
+  whenQueried((query) =>
+    query < 3 ? { kind: 'answer', status: 500, body: '{"message":"oops"}' } : { kind: 'pass' },
+  );
+  t.match(await retriever.retrieve(question, wish), { kind: 'success', attempts: 3 });
+});
+
+t.test('gives up after the attempts it was given: a hard failure', async (t) => {
+  for (const fault of [{ kind: 'reset' }, { kind: 'answer', status: 503, body: '' }] as const) {
+    const { retriever, queries, whenQueried } = await setup(t);
+    whenQueried(() => fault);
+    t.match(await retriever.retrieve(question, wish), {
+      kind: 'hard_failure',
+      code: 'rag_unavailable',
+      attempts: 3,
+    });
+    t.equal(queries(), 3);
+  }
+  const slow = await setup(t, { timeoutMs: 50, maxAttempts: 2 });
+  slow.whenQueried(() => ({ kind: 'hang' }));
+  t.match(await slow.retriever.retrieve(question, wish), {
+    kind: 'hard_failure',
+    code: 'rag_timeout',
+    attempts: 2,
+  });
+});
+
+t.test('what Chroma refuses is not asked again', async (t) => {
+  const { retriever, queries, whenQueried } = await setup(t);
+  whenQueried(() => ({ kind: 'answer', status: 400, body: '{"message":"no"}' }));
+  t.match(await retriever.retrieve(question, wish), { kind: 'hard_failure', attempts: 1 });
+  t.equal(queries(), 1);
+});
+
+t.test('a question that is cancelled rejects at once and leaves the others alone', async (t) => {
+  const { retriever, queries, whenQueried } = await setup(t, { maxInFlight: 1 });
+  const cancelling = new AbortController();
+  whenQueried((query) => {
+    if (query === 1) cancelling.abort(new Error('no longer wanted'));
+    return { kind: 'pass' };
+  });
+  const first = retriever.retrieve(question, { topK: 1, maxDistance: null });
+  const inFlight = retriever.retrieve('glaciers', { topK: 1, maxDistance: null }, cancelling.signal);
+  const queued = retriever.retrieve('glaciers', { topK: 5, maxDistance: null }, cancelling.signal);
+  await Promise.all([
+    t.rejects(inFlight, { message: 'no longer wanted' }),
+    t.rejects(queued, { message: 'no longer wanted' }),
+    t.resolveMatch(first, { kind: 'success' }),
+  ]);
+  t.equal(queries(), 1);
+  await t.rejects(retriever.retrieve(question, wish, cancelling.signal), { message: 'no longer wanted' });
+});
+
+t.test('a collection found empty is an outage, not an answer', async (t) => {
+  const { retriever } = await setup(t);
+  await succeeds(
+    chroma.call(
+      (client) => client.collection(record.uuid).delete({ ids: [0, 1, 2, 3, 4].map((n) => `doc-${n}#0`) }),
+      {
+        timeoutMs: 30_000,
+      },
+    ),
+  );
+  t.match(await retriever.retrieve(question, wish), {
+    kind: 'hard_failure',
+    code: 'rag_unavailable',
+    message: /empty/,
+    attempts: 3,
+  });
+});

@@ -1,0 +1,85 @@
+import t, { type Test } from 'tap';
+import { DeadlineWatch } from '../../src/model-server/deadlines.ts';
+import { ManualClock } from './manual-clock.ts';
+
+const LIMITS = { totalTimeoutMs: 10_000, firstTokenTimeoutMs: 3_000, stallTimeoutMs: 1_000 };
+
+function setup(t: Test, limits = LIMITS) {
+  const clock = new ManualClock();
+  const watch = new DeadlineWatch(limits, clock);
+  let passed: string | null | undefined;
+  const watching = watch.passed().then((name) => {
+    passed = name;
+  });
+  t.teardown(async () => {
+    watch.stop();
+    await watching;
+  });
+  return { clock, watch, watching, passed: () => passed };
+}
+
+t.test('says when the first token does not come', async (t) => {
+  const { clock, passed } = setup(t);
+  await clock.advance(2_999);
+  t.equal(passed(), undefined);
+  await clock.advance(1);
+  t.equal(passed(), 'first_token');
+});
+
+t.test('allows any number of pauses shorter than the stall, then says that it stalled', async (t) => {
+  const { clock, watch, passed } = setup(t);
+  for (let chunk = 0; chunk < 8; chunk += 1) {
+    watch.progress();
+    await clock.advance(900);
+  }
+  t.equal(passed(), undefined);
+  await clock.advance(100);
+  t.equal(passed(), 'stall');
+});
+
+t.test('notices silence long before the first token would have been due', async (t) => {
+  const { clock, watch, passed } = setup(t);
+  await clock.advance(1_500);
+  watch.progress();
+  await clock.advance(999);
+  t.equal(passed(), undefined);
+  await clock.advance(1);
+  t.equal(passed(), 'stall');
+});
+
+t.test('ends what goes on for ever', async (t) => {
+  const { clock, watch, passed } = setup(t);
+  for (let chunk = 0; chunk < 20; chunk += 1) {
+    watch.progress();
+    await clock.advance(500);
+  }
+  t.equal(passed(), 'total');
+});
+
+t.test('takes silence for its own when it wakes up late, but only once', async (t) => {
+  const { clock, watch, passed } = setup(t);
+  watch.progress();
+  await clock.jump(5_000);
+  t.equal(passed(), undefined, 'the process was held up');
+  await clock.jump(3_000);
+  t.equal(passed(), 'stall');
+});
+
+t.test('sees bytes that were waiting while it slept too long', async (t) => {
+  const { clock, watch, passed } = setup(t, { ...LIMITS, totalTimeoutMs: 60_000 });
+  watch.progress();
+  for (let round = 0; round < 3; round += 1) {
+    await clock.jump(5_000);
+    watch.progress();
+  }
+  t.equal(passed(), undefined);
+});
+
+t.test('ends with nothing, and without a timer, when it is stopped', async (t) => {
+  const { clock, watch, watching, passed } = setup(t);
+  t.equal(clock.sleepers, 1);
+  watch.stop();
+  await watching;
+  t.equal(passed(), null);
+  t.equal(clock.sleepers, 0, 'no timer is left behind');
+});
