@@ -4,6 +4,7 @@
 import type { Metadata } from 'chromadb';
 import type { CorpusChunk } from '../domain/corpus.ts';
 import type { Passage } from '../domain/passage.ts';
+import { indexedText } from './lexical-embedder.ts';
 
 const keys = {
   documentId: 'ragmill_document_id',
@@ -34,6 +35,11 @@ export interface FoundRecord {
   readonly metadata: Metadata;
   /** Finite: records without a distance, which a broken vector gets, are never handed on. */
   readonly distance: number;
+}
+
+/** What the record's vector was made of. */
+export function textAsIndexed(record: FoundRecord): string {
+  return indexedText({ title: textOrNull(record.metadata[keys.title]), text: record.text });
 }
 
 /** The passage of a record that `recordMetadata` described. */

@@ -5,6 +5,7 @@
 //    leaves its batch before Chroma is asked.
 // 3. At most `maxInFlight` calls are under way, retries included: a Chroma in trouble is not asked harder.
 
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BaseLogger } from 'pino';
 import type { Embedder } from '../domain/embedder.ts';
 import type { RetrievalOutcome } from '../domain/passage.ts';
@@ -13,6 +14,7 @@ import { type Clock, fullJitterMs } from '../time.ts';
 import { type ChromaFailure, type ChromaResult, failure } from './chroma-client.ts';
 import { type FoundRecord, toPassage } from './chunk-record.ts';
 import type { CollectionHandle } from './collection-handle.ts';
+import { candidatesFor, rankExactly } from './exact-ranking.ts';
 import { MicroBatcher } from './micro-batcher.ts';
 import { embedQuestions, type QuestionWithoutVector } from './question-vectors.ts';
 
@@ -59,6 +61,8 @@ const defaultMaxBatchQuestions = 64;
 const defaultMaxInFlight = 2;
 const retryBaseMs = 100;
 const retryCapMs = 2_000;
+/** Questions ranked in one turn of the event loop: a few milliseconds at most. */
+const rankedPerTurn = 4;
 
 export class Retriever {
   readonly #options: RetrieverOptions;
@@ -107,6 +111,8 @@ export class Retriever {
     if (asked.length === 0) return;
     const { found, attempts } = await this.#askChroma(asked);
     for (const [index, { question }] of asked.entries()) {
+      // Ranking is work for the processor: other callers get their turn in between.
+      if (index % rankedPerTurn === rankedPerTurn - 1) await nextTurn();
       const ending =
         found.kind === 'ok' ? this.#select(question, found.value[index] ?? []) : hardEnding(found);
       question.settle({ ...ending, attempts });
@@ -118,13 +124,13 @@ export class Retriever {
     asked: readonly { readonly question: Question; readonly vector: Float32Array }[],
   ): Promise<{ found: ChromaResult<FoundRecord[][]>; attempts: number }> {
     const { collection, maxAttempts, timeoutMs, clock, log } = this.#options;
-    const topK = asked[0]?.question.topK ?? 0;
+    const candidates = candidatesFor(this.#options.embedder, asked[0]?.question.topK ?? 0);
     const vectors = asked.map(({ vector }) => vector);
     for (let attempts = 1; ; attempts++) {
       if (asked.every(({ question }) => question.isAbandoned)) {
         return { found: failure('cancelled', 'Nobody waits any more'), attempts };
       }
-      const found = refuseEmpty(await collection.query(vectors, { topK, timeoutMs }));
+      const found = refuseEmpty(await collection.query(vectors, { topK: candidates, timeoutMs }));
       if (found.kind === 'ok') return { found, attempts };
       const isLast = attempts >= maxAttempts || !isWorthRetrying(found);
       const fields = { class: found.class, reason: found.message, attempts, questions: asked.length };
@@ -147,7 +153,10 @@ export class Retriever {
     const { maxDistance } = question;
     if (records.length === 0)
       return this.#softEnding('nothing_found', 'Nothing in the collection is near the question');
-    const near = records.filter((record) => maxDistance === null || record.distance <= maxDistance);
+    const related = rankExactly(this.#options.embedder, question, records);
+    if (related.length === 0)
+      return this.#softEnding('nothing_found', 'No passage shares a term with the question');
+    const near = related.filter((record) => maxDistance === null || record.distance <= maxDistance);
     if (near.length === 0)
       return this.#softEnding('nothing_found', `No passage is within distance ${maxDistance}`);
     return { kind: 'success', passages: near.map(toPassage), collectionGeneration: this.#options.generation };

@@ -8,4 +8,9 @@ export interface Embedder {
   embedDocuments(texts: readonly string[]): Promise<Float32Array[]>;
   /** Vectors of questions, in the order given; null where a question shares no term with the corpus. */
   embedQueries(texts: readonly string[]): Promise<(Float32Array | null)[]>;
+  /**
+   * 1 - distance of a question to texts as they were embedded, measured without the losses of vectors: 0 where they
+   * share nothing. Only where an embedder can tell.
+   */
+  similarities?(question: string, texts: readonly string[]): number[];
 }
