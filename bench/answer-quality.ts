@@ -1,7 +1,7 @@
 // How often the embedded extractor answers right, with what each part of its score is worth, and how often it refuses
 // when the context is about something else.
 //
-//   node bench/answer-quality.ts [folder]     folder: documents.jsonl and questions.jsonl of XQuAD-en
+//   npm run bench:answers [folder]     folder: documents.jsonl and questions.jsonl of XQuAD-en
 //                                             (default ../shared/data/xquad beside the repository)
 //
 // The context of a question is the top 5 of all paragraphs by plain BM25, in ragmill's own prompt format. An answer is

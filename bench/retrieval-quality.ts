@@ -1,6 +1,6 @@
 // How well the default embedder finds, without an index in between: the share of questions whose document comes
 // first, or among the first five, by exact search over its vectors, beside BM25 itself on the same terms.
-// Usage: node bench/retrieval-quality.ts [documents.jsonl questions.jsonl]
+// Usage: npm run bench:retrieval [documents.jsonl questions.jsonl]
 
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -124,10 +124,10 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
   } catch (error) {
     problems.push(...describeProblems(error));
   }
-  if (settings?.EMBEDDED_MODEL === 'on' && settings.GPU_ENDPOINTS !== undefined) {
+  if (given.EMBEDDED_MODEL === 'on' && given.GPU_ENDPOINTS !== undefined) {
     problems.push('EMBEDDED_MODEL=on and GPU_ENDPOINTS exclude each other: unset one');
   }
-  if (settings?.CHROMA_URL !== undefined && !URL.canParse(settings.CHROMA_URL)) {
+  if (given.CHROMA_URL !== undefined && !/^https?:$/.test(URL.parse(given.CHROMA_URL)?.protocol ?? '')) {
     problems.push('CHROMA_URL must be a URL such as http://127.0.0.1:8000');
   }
   if (settings === null || problems.length > 0) {
@@ -143,7 +143,8 @@ function readSecretFiles(environment: Record<string, string | undefined>): strin
     if (path === undefined) return [];
     if (environment[name] !== undefined) return [`${name} and ${name}_FILE are both set: unset one`];
     try {
-      environment[name] = readFileSync(path, 'utf8').trim();
+      const secret = readFileSync(path, 'utf8').trim();
+      if (secret !== '') environment[name] = secret;
       return [];
     } catch (error) {
       return [`${name}_FILE cannot be read: ${error instanceof Error ? error.message : String(error)}`];

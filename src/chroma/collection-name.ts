@@ -15,7 +15,7 @@ export function checkCollectionName(name: string): void {
   if (isUsable && !name.includes('..') && !addressLike.test(name)) return;
   throw new RagmillError(
     'config_invalid',
-    `"${name}" cannot be the name of a collection: it must have 3 to ${nameMaxCharacters} characters from a-z, A-Z, 0-9, ` +
+    `CHROMA_COLLECTION: "${name}" cannot be the name of a collection: it must have 3 to ${nameMaxCharacters} characters from a-z, A-Z, 0-9, ` +
       '"." (not two in a row), "_" and "-", begin and end with a letter or digit, and not look like an IP address.',
   );
 }

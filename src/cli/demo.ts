@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { parseArgs } from 'node:util';
 import { type DemoResult, DemoScreen } from './demo-screen.ts';
-import { DemoService } from './demo-service.ts';
+import { ServiceProcess } from './service-process.ts';
 
 const QUESTIONS = new URL('../../examples/questions.jsonl', import.meta.url);
 const LOCAL_MODEL_SERVER = 'http://127.0.0.1:11434';
@@ -71,7 +71,7 @@ async function upload(url: string, lines: readonly string[]): Promise<string> {
 
 /** Shows the results as they come. */
 async function follow(
-  service: DemoService,
+  service: ServiceProcess,
   batchId: string,
   lines: readonly string[],
   screen: DemoScreen,
@@ -100,10 +100,10 @@ function sumUp(summary: Summary, screen: DemoScreen): void {
   const total = summary.succeeded + summary.failed;
   screen.say(`
 ${total} lines in ${summary.seconds.toFixed(1)} s (${(total / summary.seconds).toFixed(1)} lines/s): ${summary.succeeded} succeeded, ${summary.failed} failed.
-${summary.softFailures} soft failures: no context was found, so the question went to the model alone.`);
+${summary.softFailures} soft failures (questions for which no context was found, so they went to the model alone).`);
 }
 
-function sayHowToGoOn(service: DemoService, isKept: boolean, screen: DemoScreen): void {
+function sayHowToGoOn(service: ServiceProcess, isKept: boolean, screen: DemoScreen): void {
   const batches = `${isKept ? service.url : 'http://127.0.0.1:8080'}/batches`;
   screen.say(
     isKept
@@ -128,7 +128,9 @@ async function run(options: DemoOptions, screen: DemoScreen): Promise<number> {
       ? `A model server answers on port 11434 (${models.join(', ')}): it is used. --embedded would ignore it.`
       : 'The built-in extractive model answers: it quotes the sentences that fit best and writes none of its own.',
   );
-  const service = new DemoService(models ? { GPU_ENDPOINTS: LOCAL_MODEL_SERVER } : { EMBEDDED_MODEL: 'on' });
+  const service = new ServiceProcess(
+    models ? { GPU_ENDPOINTS: LOCAL_MODEL_SERVER } : { EMBEDDED_MODEL: 'on' },
+  );
   stopOnSignal(service, screen);
   let isKept = false;
   try {
@@ -146,7 +148,7 @@ async function run(options: DemoOptions, screen: DemoScreen): Promise<number> {
 }
 
 /** Ctrl-C leaves nothing running and nothing lying about. */
-function stopOnSignal(service: DemoService, screen: DemoScreen): void {
+function stopOnSignal(service: ServiceProcess, screen: DemoScreen): void {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => {
       screen.say('\nstopping');

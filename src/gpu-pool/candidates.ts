@@ -76,7 +76,7 @@ function parseEntry(entry: string, index: number): EndpointCandidate {
 
 /** Many tools ask for the URL with /v1, so that is what people paste. */
 function basePath(url: URL): string {
-  return url.pathname.replace(/\/+$/, '').replace(/\/v1$/, '');
+  return url.pathname.replace(/\/+$/, '').replace(/\/+v1$/, '');
 }
 
 function invalid(entry: string, why: string): RagmillError {

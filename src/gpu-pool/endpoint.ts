@@ -42,8 +42,9 @@ export class Endpoint {
   readonly #configuredModel: string | null;
   readonly #options: EndpointOptions;
   readonly #queue: PQueue;
-  readonly #stopped = new AbortController();
   #state: EndpointState = { phase: 'unknown' };
+  /** The pause that an overloaded server asked for; null: none now. */
+  #pause: AbortController | null = null;
   #failuresInRow = 0;
   #deathsInRow = 0;
 
@@ -93,10 +94,13 @@ export class Endpoint {
 
   /** Runs one request through the gate and learns from how it ends. */
   async run(request: () => Promise<GenerationOutcome>): Promise<GenerationOutcome> {
-    const outcome = await this.#queue.add(() =>
-      this.#state.phase === 'up' ? request() : this.#interrupted(),
-    );
-    this.#learn(outcome);
+    const outcome = await this.#queue.add(async () => {
+      if (this.#state.phase !== 'up') return this.#interrupted();
+      const ending = await request();
+      // Within the task: when it returns, the queue starts what waits before anybody else gets to know.
+      this.#learn(ending);
+      return ending;
+    });
     this.#options.onChange(this);
     return outcome;
   }
@@ -108,10 +112,13 @@ export class Endpoint {
 
   markDown(reason: string, probeInMs: number): void {
     this.#setState({ phase: 'down', reason, probeAtMs: this.#options.clock.monotonicMs() + probeInMs });
+    // What waits in a pause is set free: nobody knows whether this server comes back.
+    if (this.#pause) this.#resume();
   }
 
   stop(): void {
-    this.#stopped.abort();
+    this.#pause?.abort();
+    this.#pause = null;
     this.#queue.pause();
     this.#queue.clear();
   }
@@ -160,15 +167,20 @@ export class Endpoint {
   #pauseFor(durationMs: number): void {
     if (this.#queue.isPaused) return;
     this.#queue.pause();
-    this.#options.clock.sleep(durationMs, this.#stopped.signal).then(
+    this.#pause = new AbortController();
+    this.#options.clock.sleep(durationMs, this.#pause.signal).then(
+      () => this.#resume(),
       () => {
-        this.#queue.start();
-        this.#options.onChange(this);
-      },
-      () => {
-        // Stopped: the queue stays paused.
+        // Stopped, or resumed before its time.
       },
     );
+  }
+
+  #resume(): void {
+    this.#pause?.abort();
+    this.#pause = null;
+    this.#queue.start();
+    this.#options.onChange(this);
   }
 
   #setState(state: EndpointState): void {

@@ -100,9 +100,11 @@ export class GpuPool {
     );
   }
 
-  /** Why nothing can be generated now, in one line; null when something is up. */
+  /** Why nothing can be generated now, in one line; null when something is up and has a model. */
   get waitingFor(): string | null {
-    if (this.endpoints.some((endpoint) => endpoint.state.phase === 'up')) return null;
+    const up = this.endpoints.filter((endpoint) => endpoint.state.phase === 'up');
+    if (up.some((endpoint) => endpoint.serves(null))) return null;
+    if (up.length > 0) return `a chat model (none at ${up.map((endpoint) => endpoint.name).join(', ')})`;
     const dead = this.endpoints.flatMap((endpoint) =>
       endpoint.state.phase === 'down' && this.#isKnown(endpoint)
         ? [`${endpoint.name}: ${endpoint.state.reason}`]

@@ -31,6 +31,7 @@ export async function* streamResults(
   try {
     let after = query.after;
     for (;;) {
+      signal.throwIfAborted();
       changes.lower();
       // Read before the page: if the batch had ended by then, an empty page is the end of its log.
       const batch = await store.getBatch(query.batchId);
@@ -46,7 +47,6 @@ export async function* streamResults(
       } else {
         await changes.raised();
       }
-      signal.throwIfAborted();
     }
   } finally {
     unwatch();

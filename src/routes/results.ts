@@ -54,14 +54,14 @@ export function registerResults(app: FastifyInstance, services: Services): void 
       reply.raw.once('close', () => gone.abort());
       const signal = AbortSignal.any([gone.signal, services.closing]);
       const pages = streamResults(services.store, { batchId: id, ...query, status: status ?? null }, signal);
-      return (
-        reply
-          .type('application/x-ndjson')
-          .header('cache-control', 'no-store')
-          // nginx would hold answers back to fill its buffers.
-          .header('x-accel-buffering', 'no')
-          .send(Readable.from(counted(pages, services), { objectMode: false }))
-      );
+      // nginx would hold answers back to fill its buffers.
+      reply
+        .header('x-accel-buffering', 'no')
+        .header('cache-control', 'no-store')
+        .type('application/x-ndjson');
+      // The head goes out at once: a client must not wait for the first answer to know that it is being served.
+      reply.raw.once('pipe', () => reply.raw.flushHeaders());
+      return reply.send(Readable.from(counted(pages, services), { objectMode: false }));
     },
   );
 }

@@ -105,6 +105,8 @@ function bodyOf(request: FastifyRequest): Readable {
 
 /** Fields may stand before or after the file. */
 async function receiveForm(request: FastifyRequest, upload: Upload): Promise<UploadOptions> {
+  // A client that is gone already would never be noticed: the parser hears only what happens from now on.
+  if (request.raw.destroyed) throw new Error('the client has gone');
   const fields: Record<string, unknown> = {};
   let hasFile = false;
   for await (const part of request.parts()) {

@@ -16,7 +16,8 @@ export class CustomIdIndex {
 
   /** Remembers the id for this line (1-based); answers the earlier line that has it, or null. */
   add(customId: string, line: number): number | null {
-    const digest = hash('sha1', customId, 'buffer');
+    // As UTF-16, because UTF-8 has but one stand-in for all broken surrogates.
+    const digest = hash('sha1', Buffer.from(customId, 'utf16le'), 'buffer');
     const high = digest.readUInt32LE(0);
     const low = digest.readUInt32LE(4);
     const slot = this.#find(high, low);

@@ -40,6 +40,14 @@ const INTERRUPTION_LIMIT = 10;
 const RETRY_BASE_MS = 100;
 const RETRY_CAP_MS = 10_000;
 
+const NOT_SENT: ModelFailure = {
+  kind: 'failure',
+  class: 'cancelled',
+  code: 'cancelled',
+  message: 'The service stopped before the request was sent.',
+  retryAfterMs: null,
+};
+
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #feed = new Feed();
@@ -101,7 +109,9 @@ export class Dispatcher {
     const { clock, metrics } = this.#options;
     const { signal } = work.chunk.controller;
     const trace = { endpoint: endpoint.name, model: this.#modelFor(work, endpoint), durationMs: 0 };
-    const outcome = await endpoint.run(() => {
+    const outcome = await endpoint.run(async () => {
+      // What waited at the gate when the service began to stop is given back unsent.
+      if (this.#isStopped) return NOT_SENT;
       const startedAtMs = clock.monotonicMs();
       work.queuedMs += startedAtMs - work.readyAtMs;
       return this.#options
@@ -144,7 +154,7 @@ export class Dispatcher {
         this.#fail(work, failure, trace);
         break;
       case 'cancelled':
-        // Only an aborted chunk cancels, and its lines are no longer ours.
+        // By an aborted chunk, whose lines are no longer ours, or by the stop, which gives them back.
         break;
       default:
         failure.class satisfies never;

@@ -52,8 +52,9 @@ export class Feed {
     for (const [key, queue] of this.#queues) {
       const kept = queue.lines.filter((work) => !matches(work));
       removed.push(...queue.lines.filter(matches));
-      this.#queues.delete(key);
-      if (kept.length > 0) this.#queues.set(key, { ...queue, lines: kept });
+      if (kept.length === 0) this.#queues.delete(key);
+      // Set in place, not deleted and set again: the queue keeps its turn, and this loop comes to an end.
+      else this.#queues.set(key, { ...queue, lines: kept });
     }
     this.#size -= removed.length;
     return removed;

@@ -51,8 +51,11 @@ const openaiLineSchema = Type.Object({
   metadata: Type.Optional(Type.Unknown()),
 });
 
+const customIdRule = Compile(customIdSchema);
 const nativeLine = Compile(nativeLineSchema);
 const openaiLine = Compile(openaiLineSchema);
+/** Deeper values can be read but not written again: JSON.stringify and structured clones recurse. */
+const NESTING_MAX = 100;
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 /** Parses the raw bytes of one line, without its newline. */
@@ -71,6 +74,9 @@ export function parseLine(raw: Uint8Array, options: RequestOptions): ParsedLine 
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return bad('line_not_object', 'The line must be a JSON object, such as {"custom_id":"q1","query":"…"}.');
+  }
+  if (isDeeperThan(NESTING_MAX, value)) {
+    return bad('invalid_field', `The line is nested more than ${NESTING_MAX} levels deep.`, value);
   }
   return 'body' in value ? parseOpenai(value, options) : parseNative(value, options);
 }
@@ -110,9 +116,16 @@ function parseOpenai(value: object, options: RequestOptions): ParsedLine | BadLi
 function lastUserText(messages: readonly { role: string; content?: unknown }[]): string | null {
   const content = messages.findLast((message) => message.role === 'user')?.content;
   const text = Array.isArray(content)
-    ? content.map((part) => (part?.type === 'text' ? String(part.text ?? '') : '')).join('\n')
+    ? content
+        .map((part) => (part?.type === 'text' && typeof part.text === 'string' ? part.text : ''))
+        .join('\n')
     : content;
   return typeof text === 'string' && text.trim() !== '' ? text : null;
+}
+
+function isDeeperThan(levels: number, value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((part) => isDeeperThan(levels - 1, part));
 }
 
 /** The first thing that is wrong, with the name of its field. */
@@ -142,12 +155,13 @@ function sayConstraint(path: string, error: SchemaError): string {
   if (path === 'body.stream') return 'must be false: results stream from the batch, not from the line';
   if ('allowedValues' in error.params)
     return `must be one of ${(error.params.allowedValues as string[]).join(', ')}`;
+  if ('allowedValue' in error.params) return `must be ${JSON.stringify(error.params.allowedValue)}`;
   return error.message;
 }
 
 function bad(code: ErrorCode, message: string, value: object = {}): BadLine {
-  const customId = 'custom_id' in value && typeof value.custom_id === 'string' ? value.custom_id : null;
-  return { code, message, customId: customId !== null && customId.length <= 256 ? customId : null };
+  const customId = 'custom_id' in value && customIdRule.Check(value.custom_id) ? value.custom_id : null;
+  return { code, message, customId };
 }
 
 function describe(error: unknown): string {

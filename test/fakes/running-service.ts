@@ -50,8 +50,10 @@ export interface ResultLine {
   readonly error: { readonly code: string; readonly message: string; readonly stage: string } | null;
 }
 
-/** Writes the corpus where the settings say it is. */
-function writeCorpus(folder: string): string {
+/** Writes the corpus to a file of its own, which goes with the test. */
+export function corpusFile(t: Pick<Test, 'teardown'>): string {
+  const folder = mkdtempSync(join(tmpdir(), 'ragmill-corpus-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const path = join(folder, 'corpus.jsonl');
   writeFileSync(path, corpus.map((document) => JSON.stringify(document)).join('\n'));
   return path;
@@ -139,7 +141,7 @@ export async function startService(
     settings: readSettings({
       PORT: '0',
       DATA_DIR: join(folder, 'data'),
-      CORPUS_PATH: writeCorpus(folder),
+      CORPUS_PATH: corpusFile(t),
       CHROMA_COLLECTION: `test-${process.pid}-${collections}`,
       SHUTDOWN_GRACE_MS: '100',
       GENERATION_THREADS: '1',

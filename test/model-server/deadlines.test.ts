@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap';
 import { DeadlineWatch } from '../../src/model-server/deadlines.ts';
-import { ManualClock } from './manual-clock.ts';
+import { ManualClock } from '../fakes/manual-clock.ts';
 
 const LIMITS = { totalTimeoutMs: 10_000, firstTokenTimeoutMs: 3_000, stallTimeoutMs: 1_000 };
 

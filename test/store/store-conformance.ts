@@ -88,9 +88,9 @@ export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderT
     t.same([first.firstLine, second.firstLine], [1, 3]);
     t.equal(await store.claimChunk('b1'), null);
     t.same((await store.getBatch('b1'))?.lineCounts.leased, 4);
-    clock.advance(15_000);
+    await clock.advance(15_000);
     t.same(await store.renewLeases([first.lease]), []);
-    clock.advance(15_000);
+    await clock.advance(15_000);
     const again = await claimed(store, 'b1');
     t.equal(again.firstLine, 3, 'the lease that was not renewed ran out');
     t.ok(again.lease.token > second.lease.token, 'the fencing token grows');
@@ -125,7 +125,7 @@ export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderT
     const first = await claimed(store, 'b1');
     const second = await claimed(store, 'b1');
     t.equal(await store.appendRecords(second.lease, [record(3, 'failed')]), 'stored');
-    clock.advance(5_000);
+    await clock.advance(5_000);
     t.equal(await store.appendRecords(first.lease, [record(2), record(1)]), 'batch_ended');
     const log = await store.readRecords('b1', { afterSeq: 0, limit: 10 });
     t.same(
@@ -169,7 +169,7 @@ export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderT
     const { store, clock } = await open(t);
     await uploaded(store, 'b1', [[1, 2]]);
     const lost = await claimed(store, 'b1');
-    clock.advance(60_000);
+    await clock.advance(60_000);
     const current = await claimed(store, 'b1');
     t.equal(await store.appendRecords(lost.lease, [record(1)]), 'stale');
     const forged: Lease = { ...current.lease, chunk: 7 };

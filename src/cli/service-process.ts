@@ -1,4 +1,4 @@
-// The service as a child process of the demo: started on a free port in a scratch folder, stopped without a trace.
+// The service as a child process: started on a free port with its data in a scratch folder, stopped without a trace.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,19 +12,23 @@ import { settingsSchema } from '../config.ts';
 const SERVER = fileURLToPath(new URL('../server.ts', import.meta.url));
 const POLL_INTERVAL_MS = 100;
 
-export class DemoService {
+export class ServiceProcess {
+  /** Holds the data folder and the log; removed by stop(). */
   readonly folder: string;
   readonly #child: ChildProcess;
   #url: string | null = null;
 
-  /** Starts it with these settings and no others, whatever the shell has set. */
-  constructor(settings: Record<string, string>) {
-    this.folder = mkdtempSync(join(tmpdir(), 'ragmill-demo-'));
+  /**
+   * Starts it with these settings and no others, whatever the shell has set; in the folder of an earlier process it
+   * goes on with that one's data.
+   */
+  constructor(settings: Readonly<Record<string, string>>, folder = mkdtempSync(join(tmpdir(), 'ragmill-'))) {
+    this.folder = folder;
     const environment = { ...process.env };
     for (const name of Object.keys(settingsSchema.properties)) delete environment[name];
-    const log = openSync(this.logPath, 'a');
+    const log = openSync(this.logPath, 'w');
     this.#child = spawn(process.execPath, [SERVER], {
-      // A group of its own: Ctrl-C is the demo's to handle, and --keep outlives the terminal.
+      // A group of its own: Ctrl-C is for the caller to handle, and it may outlive the terminal.
       detached: true,
       stdio: ['ignore', log, log],
       env: { ...environment, HOST: '127.0.0.1', PORT: '0', DATA_DIR: join(this.folder, 'data'), ...settings },
@@ -50,7 +54,7 @@ export class DemoService {
   async ready(tell: (reason: string) => void): Promise<void> {
     let told = '';
     for (;;) {
-      if (this.#hasEnded) throw new Error(`the service ended: ${this.#lastWords()}`);
+      if (this.#hasEnded) throw new Error(this.lastWords());
       this.#url ??= this.#findUrl();
       const answer = this.#url && (await fetch(`${this.#url}/readyz`).catch(() => null));
       if (answer && answer.status === 200) return;
@@ -61,17 +65,24 @@ export class DemoService {
     }
   }
 
-  /** Lets it run on after the demo has ended. */
+  /** Lets it run on after the caller has ended. */
   release(): void {
     this.#child.unref();
   }
 
-  async stop(): Promise<void> {
+  /** Ends it by this signal and waits; its folder stays. Answers the exit code, null when it died of the signal. */
+  async end(signal: NodeJS.Signals): Promise<number | null> {
     if (!this.#hasEnded) {
       const ended = once(this.#child, 'exit');
-      this.#child.kill('SIGTERM');
+      this.#child.kill(signal);
       await ended;
     }
+    return this.#child.exitCode;
+  }
+
+  /** Ends it and removes its folder. */
+  async stop(): Promise<void> {
+    await this.end('SIGTERM');
     rmSync(this.folder, { recursive: true, force: true });
   }
 
@@ -84,8 +95,9 @@ export class DemoService {
     return line ? String(JSON.parse(line).url) : null;
   }
 
-  #lastWords(): string {
-    return this.#logLines().findLast((line) => !line.startsWith('{')) ?? 'it said nothing';
+  /** What it said last that is no log line: why it gave up. */
+  lastWords(): string {
+    return this.#logLines().findLast((line) => !line.startsWith('{')) ?? 'the service ended without a word';
   }
 
   #logLines(): string[] {

@@ -1,0 +1,48 @@
+// Lines in hand, as the stages pass them on, and how generations end.
+
+import type { GenerationSuccess } from '../../src/domain/generation.ts';
+import type { LeasedChunk, Work } from '../../src/scheduler/work.ts';
+import { options } from './batch-fixtures.ts';
+
+let lastToken = 0;
+
+export function leasedChunk(batchId = 'b1', openLines = 1): LeasedChunk {
+  lastToken += 1;
+  return {
+    lease: { batchId, chunk: 0, token: lastToken },
+    controller: new AbortController(),
+    bytes: 100,
+    openLines,
+  };
+}
+
+export function work(
+  line: number,
+  { chunk = leasedChunk(), model = null }: { chunk?: LeasedChunk; model?: string | null } = {},
+): Work {
+  return {
+    chunk,
+    line,
+    parsed: {
+      customId: `q${line}`,
+      request: { shape: 'native', query: `question ${line}` },
+      metadata: null,
+      options: { ...options, model },
+    },
+    retrieval: null,
+    retrievalMs: 0,
+    queuedMs: 0,
+    readyAtMs: 0,
+    attempts: 0,
+    interruptions: 0,
+    avoid: new Set(),
+  };
+}
+
+export const success: GenerationSuccess = {
+  kind: 'success',
+  answer: 'forty-two',
+  model: 'fake-model',
+  finishReason: 'stop',
+  usage: { promptTokens: 12, completionTokens: 3, cachedTokens: null },
+};

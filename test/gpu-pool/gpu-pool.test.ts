@@ -1,0 +1,230 @@
+import t, { type Test } from 'tap';
+import type { EndpointCandidate } from '../../src/gpu-pool/candidates.ts';
+import type { Endpoint } from '../../src/gpu-pool/endpoint.ts';
+import { GpuPool } from '../../src/gpu-pool/gpu-pool.ts';
+import { modelFailure } from '../../src/model-server/failures.ts';
+import { ModelServerClient } from '../../src/model-server/model-server-client.ts';
+import { systemClock } from '../../src/time.ts';
+import { startFakeModelServer } from '../fakes/fake-model-server.ts';
+import { ManualClock } from '../fakes/manual-clock.ts';
+import { recordingLog } from '../fakes/recording-log.ts';
+import { until } from '../fakes/until.ts';
+import { success } from '../fakes/work-fixtures.ts';
+
+type Answer = readonly string[] | 'hard' | 'misconfigured' | 'ambiguous';
+
+const refused = modelFailure('hard', 'connection refused');
+const nowhere = new Set<string>();
+
+/** A pool whose servers answer probes as the test says, by name; one that is not named refuses. */
+async function setup(
+  t: Test,
+  answers: Record<string, Answer>,
+  { window = 2, isExpected = true, count = 0 } = {},
+) {
+  const clock = new ManualClock();
+  const { log, lines } = recordingLog();
+  const names =
+    count > 0 ? Array.from({ length: count }, (_, index) => `gpu-${index}`) : Object.keys(answers);
+  const candidates = names.map(
+    (name): EndpointCandidate => ({ name, url: `http://${name}`, model: null, isExpected }),
+  );
+  let probes = 0;
+  const pool = new GpuPool({
+    candidates,
+    window,
+    clock,
+    log,
+    probe: async (url) => {
+      probes += 1;
+      const answer = answers[url.replace('http://', '')] ?? 'hard';
+      if (typeof answer !== 'string') return { kind: 'models', models: answer };
+      return answer === 'hard' ? refused : modelFailure(answer, `it is ${answer}`);
+    },
+  });
+  t.teardown(() => pool.stop());
+  await pool.start();
+  pool.open();
+  const endpoint = (name: string) => pool.endpoints.find((one) => one.name === name)!;
+  return { pool, clock, lines, answers, endpoint, probes: () => probes };
+}
+
+/** Occupies a place until the test ends. */
+function occupy(t: Test, endpoint: Endpoint): void {
+  const { promise, resolve } = Promise.withResolvers<typeof success>();
+  endpoint.run(() => promise).catch(() => {});
+  t.teardown(() => resolve(success));
+}
+
+t.test('picks the least loaded, in turns where they are equal', async (t) => {
+  const { pool } = await setup(t, { a: ['m'], b: ['m'], c: ['m'] });
+  const picks: string[] = [];
+  for (let count = 0; count < 6; count += 1) {
+    const picked = pool.pick(null, nowhere)!;
+    picks.push(picked.name);
+    occupy(t, picked);
+  }
+  t.same(picks.slice(0, 3).sort(), ['a', 'b', 'c']);
+  t.same(picks.slice(3).sort(), ['a', 'b', 'c']);
+  const idle = await setup(t, { a: ['m'], b: ['m'] });
+  t.same(
+    Array.from({ length: 4 }, () => idle.pool.pick(null, nowhere)?.name).sort(),
+    ['a', 'a', 'b', 'b'],
+    'also when nothing runs',
+  );
+});
+
+t.test('picks nobody when all are full, and somebody as soon as one has room', async (t) => {
+  const { pool, endpoint } = await setup(t, { a: ['m'], b: ['m'] }, { window: 1 });
+  let finish = () => {};
+  const first = endpoint('a').run(() => new Promise((resolve) => (finish = () => resolve(success))));
+  for (let next = pool.pick(null, nowhere); next; next = pool.pick(null, nowhere)) occupy(t, next);
+  let hasRoom = false;
+  pool.whenRoom(() => {
+    hasRoom = true;
+  });
+  finish();
+  await first;
+  t.ok(hasRoom);
+  t.equal(pool.pick(null, nowhere)?.name, 'a');
+});
+
+t.test('picks only who serves the model', async (t) => {
+  const { pool, endpoint } = await setup(t, { a: ['small'], b: ['small', 'big'], c: 'hard' });
+  t.equal(pool.pick('big', nowhere)?.name, 'b');
+  t.equal(pool.pick('none', nowhere), null);
+  while (endpoint('b').hasRoom) occupy(t, endpoint('b'));
+  t.equal(pool.pick('big', nowhere), null, 'waits rather than asking another model');
+});
+
+t.test('avoids an endpoint as long as another one that is up serves the model', async (t) => {
+  const { pool, endpoint } = await setup(t, { a: ['m'], b: ['m', 'rare'] });
+  const avoid = new Set(['b']);
+  for (let count = 0; count < 3; count += 1) t.equal(pool.pick('m', avoid)?.name, 'a');
+  t.equal(pool.pick('rare', avoid)?.name, 'b', 'nobody else has it');
+  while (endpoint('a').hasRoom) occupy(t, endpoint('a'));
+  t.equal(pool.pick('m', avoid), null, 'waits for the other one');
+  endpoint('a').markDown('gone', 500);
+  t.equal(pool.pick('m', avoid)?.name, 'b');
+  t.ok(pool.pick('m', new Set(['a', 'b'])), 'all avoided: any');
+});
+
+t.test('a model is served nowhere only when everybody who should be there has said so', async (t) => {
+  const { pool, endpoint } = await setup(t, { a: ['small'], b: ['big'] });
+  t.equal(pool.servesNowhere('big'), false);
+  t.equal(pool.servesNowhere('none'), true);
+  endpoint('b').markDown('gone', 500);
+  t.equal(pool.servesNowhere('none'), false, 'the one that is away may have it');
+  const ports = await setup(t, { 'gpu-0': ['small'] }, { isExpected: false, count: 4 });
+  t.equal(ports.pool.servesNowhere('none'), true, 'empty ports are nobody');
+  const empty = await setup(t, {}, { isExpected: false, count: 4 });
+  t.equal(empty.pool.servesNowhere('none'), false);
+});
+
+t.test('says what it waits for: who is dead and why, or where nobody answered', async (t) => {
+  const { pool, endpoint } = await setup(t, { a: 'hard', b: 'misconfigured' });
+  t.equal(pool.waitingFor, 'a model server to come back (a: connection refused; b: it is misconfigured)');
+  endpoint('a').markUp(['m']);
+  t.equal(pool.waitingFor, null);
+  endpoint('a').markUp([]);
+  t.equal(pool.waitingFor, 'a chat model (none at a)', 'a server with nothing installed');
+
+  const ports = await setup(t, {}, { isExpected: false, count: 8 });
+  t.equal(ports.pool.waitingFor, 'a model server: none answered at http://gpu-0 … http://gpu-7');
+  ports.endpoint('gpu-3').markUp(['m']);
+  ports.endpoint('gpu-3').markDown('engine dead', 500);
+  t.equal(ports.pool.waitingFor, 'a model server to come back (gpu-3: engine dead)', 'seen before: known');
+});
+
+t.test('counts the capacity of those that are up', async (t) => {
+  const { pool, endpoint } = await setup(t, { a: ['m'], b: ['m'], c: 'hard' }, { window: 4 });
+  t.equal(pool.capacity, 8);
+  endpoint('a').markDown('gone', 500);
+  t.equal(pool.capacity, 4);
+});
+
+t.test('finds a server that starts later, and one that comes back', async (t) => {
+  const { pool, clock, answers, endpoint, lines } = await setup(t, {}, { isExpected: false, count: 3 });
+  t.equal(pool.pick(null, nowhere), null);
+  answers['gpu-2'] = ['m'];
+  await clock.advance(2_500);
+  t.equal(pool.pick(null, nowhere)?.name, 'gpu-2');
+  await endpoint('gpu-2').run(async () => refused);
+  t.equal(pool.pick(null, nowhere), null);
+  await clock.advance(1_000);
+  t.equal(pool.pick(null, nowhere)?.name, 'gpu-2');
+  t.same(
+    lines.map(({ endpoint: name, msg }) => [name, msg]),
+    [
+      ['gpu-2', 'endpoint is up'],
+      ['gpu-2', 'endpoint is down'],
+      ['gpu-2', 'endpoint is up'],
+    ],
+    'one log line a change, none for the empty ports',
+  );
+});
+
+t.test('notices other models and a silent death while nothing runs', async (t) => {
+  const { clock, answers, endpoint } = await setup(t, { a: ['old'] });
+  answers.a = ['new'];
+  await clock.advance(16_000);
+  t.match(endpoint('a').state, { phase: 'up', models: ['new'] });
+  answers.a = 'hard';
+  await clock.advance(16_000);
+  t.equal(endpoint('a').state.phase, 'down');
+});
+
+t.test('a probe that fails does not overrule requests that run', async (t) => {
+  const { clock, answers, endpoint } = await setup(t, { a: ['m'], b: ['m'] });
+  occupy(t, endpoint('a'));
+  answers.a = 'hard';
+  answers.b = 'ambiguous';
+  await clock.advance(20_000);
+  t.equal(endpoint('a').state.phase, 'up');
+  t.equal(endpoint('b').state.phase, 'up', 'slow to answer is not dead');
+});
+
+t.test('stops looking at stop()', async (t) => {
+  const { pool, clock, probes, endpoint, answers } = await setup(t, { a: 'hard' });
+  await pool.stop();
+  await pool.stop();
+  const before = probes();
+  answers.a = ['m'];
+  await clock.advance(60_000);
+  t.equal(probes(), before);
+  t.equal(clock.sleepers, 0);
+  t.equal(endpoint('a').state.phase, 'down');
+});
+
+t.test('follows a real server through its death and its return', async (t) => {
+  const server = await startFakeModelServer({ models: ['m'] });
+  t.teardown(() => server.close());
+  const client = new ModelServerClient(systemClock);
+  t.teardown(() => client.close());
+  const clock = new ManualClock();
+  const pool = new GpuPool({
+    candidates: [{ name: 'real', url: server.url, model: null, isExpected: true }],
+    window: 1,
+    clock,
+    log: recordingLog().log,
+    probe: async (endpointUrl) => {
+      const list = await client.listModels({ endpointUrl, apiKey: null, timeoutMs: 10_000 });
+      return list.kind === 'models' ? { kind: 'models', models: list.modelIds } : list;
+    },
+  });
+  t.teardown(() => pool.stop());
+  await pool.start();
+  pool.open();
+  t.equal(pool.waitingFor, null);
+  const goesOn = async (condition: () => boolean) => {
+    await until('the pool to notice', async () => {
+      await clock.advance(500);
+      return condition();
+    });
+  };
+  await server.refuse();
+  await goesOn(() => pool.waitingFor !== null);
+  t.match(pool.waitingFor, /real: /);
+  await server.accept();
+  await goesOn(() => pool.pick('m', nowhere) !== null);
+});

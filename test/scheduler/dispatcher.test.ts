@@ -1,0 +1,429 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import t, { type Test } from 'tap';
+import type { FailureClass } from '../../src/domain/failure.ts';
+import type { GenerationOutcome, GenerationTask } from '../../src/domain/generation.ts';
+import type { NewRecord } from '../../src/domain/record.ts';
+import { GpuPool } from '../../src/gpu-pool/gpu-pool.ts';
+import { createMetrics } from '../../src/metrics.ts';
+import { modelFailure } from '../../src/model-server/failures.ts';
+import { Dispatcher } from '../../src/scheduler/dispatcher.ts';
+import type { Work } from '../../src/scheduler/work.ts';
+import { ManualClock } from '../fakes/manual-clock.ts';
+import { recordingLog } from '../fakes/recording-log.ts';
+import { until } from '../fakes/until.ts';
+import { leasedChunk, success, work } from '../fakes/work-fixtures.ts';
+
+interface Call {
+  readonly task: GenerationTask;
+  readonly endpoint: string;
+  readonly signal: AbortSignal;
+}
+
+type Respond = (call: Call, index: number) => GenerationOutcome | Promise<GenerationOutcome>;
+
+const MAX_ATTEMPTS = 3;
+
+/** A dispatcher over a pool of servers that are all up; `respond` stands for the generation. */
+class World {
+  readonly clock = new ManualClock();
+  readonly metrics = createMetrics('test');
+  readonly calls: Call[] = [];
+  readonly records: { work: Work; record: NewRecord; body: ReturnType<typeof JSON.parse> }[] = [];
+  readonly surprises: unknown[] = [];
+  readonly pool: GpuPool;
+  readonly dispatcher: Dispatcher;
+  respond: Respond = () => success;
+  inFlight = 0;
+  maxInFlight = 0;
+
+  constructor({ names = ['a', 'b'], window = 2 }: { names?: readonly string[]; window?: number } = {}) {
+    this.pool = new GpuPool({
+      candidates: names.map((name) => ({ name, url: `http://${name}`, model: null, isExpected: true })),
+      window,
+      probe: async () => ({ kind: 'models', models: ['m'] }),
+      clock: this.clock,
+      log: recordingLog().log,
+    });
+    this.dispatcher = new Dispatcher({
+      pool: this.pool,
+      generate: (task, signal) =>
+        this.#generate({ task, endpoint: new URL(task.endpointUrl).hostname, signal }),
+      settings: {
+        apiKey: 'key',
+        maxAttempts: MAX_ATTEMPTS,
+        totalTimeoutMs: 1,
+        firstTokenTimeoutMs: 2,
+        stallTimeoutMs: 3,
+      },
+      defaultSystemPrompt: 'Be kind.',
+      metrics: this.metrics,
+      clock: this.clock,
+      onRecord: (item, record) => this.records.push({ work: item, record, body: JSON.parse(record.body) }),
+      onSurprise: (_, error) => this.surprises.push(error),
+    });
+  }
+
+  async open(): Promise<void> {
+    await this.pool.start();
+    this.pool.open();
+  }
+
+  /** Lets time pass until so many lines have ended. */
+  async ended(count: number): Promise<void> {
+    await until(`${count} records`, async () => {
+      await this.clock.advance(1_000);
+      return this.records.length >= count;
+    });
+  }
+
+  get endpoints(): string[] {
+    return this.calls.map((call) => call.endpoint);
+  }
+
+  async #generate(call: Call): Promise<GenerationOutcome> {
+    this.calls.push(call);
+    this.inFlight += 1;
+    this.maxInFlight = Math.max(this.maxInFlight, this.inFlight);
+    try {
+      return await this.respond(call, this.calls.length - 1);
+    } finally {
+      this.inFlight -= 1;
+    }
+  }
+}
+
+async function setup(t: Test, options: { names?: readonly string[]; window?: number } = {}): Promise<World> {
+  const world = new World(options);
+  t.teardown(() => world.pool.stop());
+  await world.open();
+  return world;
+}
+
+const failure = (failureClass: FailureClass) => modelFailure(failureClass, `it was ${failureClass}`);
+const inTurn =
+  (...outcomes: readonly GenerationOutcome[]): Respond =>
+  (_, index) =>
+    outcomes[index] ?? success;
+
+/** Answers that wait until they are let go, oldest first. */
+function held() {
+  const waiting: ((outcome: GenerationOutcome) => void)[] = [];
+  const respond: Respond = () => new Promise((resolve) => waiting.push(resolve));
+  const release = (outcome: GenerationOutcome = success) => waiting.shift()?.(outcome);
+  return { respond, release, waiting };
+}
+
+const turns = async () => {
+  for (let count = 0; count < 5; count += 1) await new Promise(setImmediate);
+};
+
+t.test('sends a line with everything it asks for, and records the answer', async (t) => {
+  const world = await setup(t, { names: ['a'] });
+  const item = work(7);
+  const passage = { documentId: 'd', chunk: 0, title: null, source: null, text: 'text', distance: 0.5 };
+  item.retrieval = { kind: 'success', attempts: 1, passages: [passage], collectionGeneration: 3 };
+  world.dispatcher.add(item);
+  await world.ended(1);
+  t.match(world.calls[0]?.task, {
+    endpointUrl: 'http://a',
+    apiKey: 'key',
+    model: 'm',
+    request: { query: 'question 7' },
+    systemPrompt: 'Be kind.',
+    passages: [passage],
+    totalTimeoutMs: 1,
+    firstTokenTimeoutMs: 2,
+    stallTimeoutMs: 3,
+  });
+  t.match(world.records, [
+    { record: { line: 7, status: 'succeeded' }, body: { generation: { attempts: 1, endpoint: 'a' } } },
+  ]);
+});
+
+t.test('only tries that the line itself may have spoiled count as attempts', async (t) => {
+  const world = await setup(t, { names: ['a', 'b', 'c', 'd', 'e', 'f'] });
+  world.respond = inTurn(
+    failure('hard'),
+    failure('overload'),
+    failure('ambiguous'),
+    failure('misconfigured'),
+    failure('ambiguous'),
+  );
+  world.dispatcher.add(work(1));
+  await world.ended(1);
+  t.equal(world.calls.length, 6);
+  t.match(world.records, [{ record: { status: 'succeeded' }, body: { generation: { attempts: 3 } } }]);
+});
+
+t.test('a line fails after its attempts, with the last failure as the reason', async (t) => {
+  const world = await setup(t);
+  world.respond = () => failure('ambiguous');
+  world.dispatcher.add(work(1));
+  await world.ended(1);
+  await world.clock.advance(60_000);
+  t.equal(world.calls.length, MAX_ATTEMPTS);
+  t.match(world.records, [
+    {
+      record: { status: 'failed', code: 'generation_failed' },
+      body: {
+        generation: { attempts: MAX_ATTEMPTS },
+        error: { code: 'generation_failed', message: 'it was ambiguous', stage: 'generation' },
+      },
+    },
+  ]);
+  t.equal(world.records.length, 1);
+});
+
+t.test('a line that a server refuses fails at once', async (t) => {
+  const world = await setup(t);
+  world.respond = () => failure('request');
+  world.dispatcher.add(work(1));
+  await world.ended(1);
+  t.equal(world.calls.length, 1);
+  t.match(world.records, [{ body: { generation: { attempts: 1 }, error: { code: 'generation_rejected' } } }]);
+});
+
+t.test('endpoints that die under a line are not its fault, until it looks like their murderer', async (t) => {
+  const world = await setup(t, { names: ['a', 'b'] });
+  world.respond = (_, index) => (index < 10 ? failure('hard') : success);
+  world.dispatcher.add(work(1));
+  await world.ended(1);
+  t.match(world.records, [{ record: { status: 'succeeded' }, body: { generation: { attempts: 1 } } }]);
+
+  const killer = await setup(t, { names: ['a', 'b'] });
+  killer.respond = () => failure('hard');
+  killer.dispatcher.add(work(1));
+  await killer.ended(1);
+  t.equal(killer.calls.length, 11);
+  t.match(killer.records, [
+    { record: { code: 'generation_unreachable' }, body: { generation: { attempts: 0 } } },
+  ]);
+});
+
+t.test('tries again elsewhere, and where it failed only when there is nobody else', async (t) => {
+  const world = await setup(t, { names: ['a', 'b', 'c'] });
+  world.respond = () => failure('ambiguous');
+  world.dispatcher.add(work(1));
+  await world.ended(1);
+  t.same([...world.endpoints].sort(), ['a', 'b', 'c']);
+
+  const alone = await setup(t, { names: ['a'] });
+  alone.respond = inTurn(failure('ambiguous'));
+  alone.dispatcher.add(work(1));
+  await alone.ended(1);
+  t.same(alone.endpoints, ['a', 'a']);
+});
+
+t.test(
+  'waits before it tries an ambiguous failure again, not before it leaves a dead endpoint',
+  async (t) => {
+    const world = await setup(t);
+    world.respond = inTurn(failure('hard'), failure('ambiguous'));
+    world.dispatcher.add(work(1));
+    await turns();
+    t.equal(world.calls.length, 2);
+    t.equal(world.records.length, 0);
+    await world.ended(1);
+    t.match(world.records, [{ record: { status: 'succeeded' } }]);
+  },
+);
+
+t.test('keeps the endpoints full and no fuller, and answers every line once', async (t) => {
+  const world = await setup(t, { names: ['a', 'b', 'c'], window: 2 });
+  const { respond, release } = held();
+  world.respond = respond;
+  for (let line = 1; line <= 50; line += 1) world.dispatcher.add(work(line));
+  await turns();
+  t.equal(world.inFlight, 6);
+  while (world.records.length < 50) {
+    release();
+    await turns();
+  }
+  t.equal(world.maxInFlight, 6);
+  t.equal(new Set(world.records.map(({ work: item }) => item.line)).size, 50);
+  t.equal(new Set(world.calls.map(({ task }) => task.id)).size, 50, 'every task has its own id');
+});
+
+t.test('sends nothing before the pool is opened', async (t) => {
+  const world = new World();
+  t.teardown(() => world.pool.stop());
+  await world.pool.start();
+  world.dispatcher.add(work(1));
+  await turns();
+  t.equal(world.calls.length, 0);
+  world.pool.open();
+  await world.ended(1);
+  t.equal(world.calls.length, 1);
+});
+
+t.test('batches take turns', async (t) => {
+  const world = await setup(t, { names: ['a'], window: 1 });
+  const { respond, release } = held();
+  world.respond = respond;
+  const [huge, small] = [leasedChunk('huge'), leasedChunk('small')];
+  for (let line = 1; line <= 30; line += 1) world.dispatcher.add(work(line, { chunk: huge }));
+  world.dispatcher.add(work(1, { chunk: small }));
+  const isSmallDone = () => world.records.some(({ work: item }) => item.chunk === small);
+  while (!isSmallDone()) {
+    release();
+    await turns();
+  }
+  t.ok(world.records.length <= 5, `${world.records.length - 1} lines of the huge batch went before`);
+});
+
+t.test('an aborted chunk leaves no record, and the lines of other chunks go on', async (t) => {
+  const world = await setup(t, { names: ['a'], window: 2 });
+  const { respond, release, waiting } = held();
+  world.respond = respond;
+  const [cancelled, other] = [leasedChunk('cancelled'), leasedChunk('other')];
+  for (let line = 1; line <= 20; line += 1) {
+    world.dispatcher.add(work(line, { chunk: cancelled }));
+    world.dispatcher.add(work(line, { chunk: other }));
+  }
+  await turns();
+  cancelled.controller.abort();
+  world.dispatcher.dropAborted();
+  t.ok(
+    world.calls.some(({ signal }) => signal.aborted),
+    'what runs is told',
+  );
+  t.ok(
+    world.calls.some(({ signal }) => !signal.aborted),
+    'but only of that chunk',
+  );
+  while (world.records.length < 20) {
+    release();
+    await turns();
+  }
+  t.equal(waiting.length, 0);
+  t.ok(world.records.every(({ work: item }) => item.chunk === other));
+});
+
+t.test('a line whose chunk is aborted while it waits for its next attempt is gone', async (t) => {
+  const world = await setup(t);
+  world.respond = () => failure('ambiguous');
+  const item = work(1);
+  world.dispatcher.add(item);
+  await turns();
+  item.chunk.controller.abort();
+  world.dispatcher.dropAborted();
+  await world.clock.advance(60_000);
+  t.equal(world.calls.length, 1);
+  t.equal(world.records.length, 0);
+});
+
+t.test('a model that nobody serves fails the line, and names those there are', async (t) => {
+  const world = await setup(t);
+  world.dispatcher.add(work(1, { model: 'none' }));
+  await world.ended(1);
+  t.match(world.records, [
+    { record: { code: 'generation_misconfigured' }, body: { error: { message: /"none".*Served: m\./ } } },
+  ]);
+  t.equal(world.calls.length, 0);
+});
+
+t.test('a model that an absent server may have is waited for', async (t) => {
+  const world = await setup(t);
+  const [first] = world.pool.endpoints;
+  first?.markDown('gone', 1_000_000);
+  world.dispatcher.add(work(1, { model: 'none' }));
+  world.dispatcher.add(work(2));
+  await world.ended(1);
+  t.same(
+    world.records.map(({ work: item }) => item.line),
+    [2],
+  );
+  first?.markUp(['none']);
+  await world.ended(2);
+  t.match(world.records[1], { record: { line: 1, status: 'succeeded' } });
+});
+
+t.test('a surprise goes to whoever minds them, and the endpoint goes on', async (t) => {
+  const world = await setup(t, { names: ['a'], window: 1 });
+  world.respond = (_, index) => (index === 0 ? Promise.reject(new Error('bug')) : success);
+  world.dispatcher.add(work(1));
+  world.dispatcher.add(work(2));
+  await world.ended(1);
+  t.match(world.surprises, [{ message: 'bug' }]);
+  t.match(world.records, [{ record: { line: 2, status: 'succeeded' } }]);
+});
+
+t.test('a stop lets what runs end, and starts nothing more', async (t) => {
+  const world = await setup(t, { names: ['a'], window: 2 });
+  const { respond, release } = held();
+  world.respond = respond;
+  for (let line = 1; line <= 10; line += 1) world.dispatcher.add(work(line));
+  await turns();
+  let hasStopped = false;
+  const stopping = world.dispatcher.stop(60_000).then(() => {
+    hasStopped = true;
+  });
+  release();
+  await turns();
+  t.equal(hasStopped, false, 'one is still running');
+  release();
+  await stopping;
+  t.equal(world.calls.length, 2, 'not even what waited at the endpoint');
+  t.equal(world.records.length, 2);
+  world.dispatcher.add(work(11));
+  await turns();
+  t.equal(world.calls.length, 2);
+});
+
+t.test('a stop waits no longer than its grace', async (t) => {
+  const world = await setup(t, { names: ['a'] });
+  world.respond = () => new Promise(() => {});
+  world.dispatcher.add(work(1));
+  const stopping = world.dispatcher.stop(5_000);
+  await world.clock.advance(5_000);
+  await stopping;
+  t.equal(world.records.length, 0);
+});
+
+t.test('whatever becomes of the calls, every line ends once and within its attempts', async () => {
+  const kinds = fc.constantFrom(
+    'success',
+    'success',
+    'success',
+    'hard',
+    'overload',
+    'misconfigured',
+    'request',
+    'ambiguous',
+    'surprise',
+  );
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(kinds, { maxLength: 60 }),
+      fc.integer({ min: 1, max: 25 }),
+      fc.integer({ min: 1, max: 3 }),
+      async (script, lines, endpoints) => {
+        const world = new World({ names: ['a', 'b', 'c'].slice(0, endpoints), window: 2 });
+        world.respond = async (_, index) => {
+          await new Promise(setImmediate);
+          const kind = script[index] ?? 'success';
+          if (kind === 'surprise') throw new Error('bug');
+          return kind === 'success' ? success : failure(kind as FailureClass);
+        };
+        await world.open();
+        for (let line = 1; line <= lines; line += 1) world.dispatcher.add(work(line));
+        for (let seconds = 0; seconds < 3600; seconds += 1) {
+          if (world.records.length + world.surprises.length >= lines && world.inFlight === 0) break;
+          await world.clock.advance(1_000);
+        }
+        await world.dispatcher.stop(1);
+        await world.pool.stop();
+        assert.equal(world.records.length + world.surprises.length, lines);
+        assert.equal(new Set(world.records.map(({ work: item }) => item.line)).size, world.records.length);
+        for (const { work: item, record, body } of world.records) {
+          assert.ok(item.attempts <= MAX_ATTEMPTS);
+          assert.equal(body.generation.attempts, item.attempts);
+          if (record.status === 'succeeded') assert.ok(item.attempts >= 1);
+        }
+        assert.ok(world.maxInFlight <= endpoints * 2);
+      },
+    ),
+    { numRuns: 40 },
+  );
+});
