@@ -19,15 +19,19 @@ import { createHttpServer } from './routes/http-server.ts';
 import type { Readiness, Services } from './routes/services.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
 import { SqliteStore } from './store/sqlite-store.ts';
+import type { Clock } from './time.ts';
 
 export interface App {
   /** Where it listens. */
   readonly url: string;
-  /** Resolves with the error when the service cannot become ready; never otherwise. */
+  /** Resolves with the error when the service cannot become ready, or cannot go on; never otherwise. */
   readonly failed: Promise<Error>;
   /** Stops taking work, gives running generations their grace, and unwinds. Safe to call again. */
   stop(): Promise<void>;
 }
+
+/** Time for answers under way when everything else has stopped. */
+const CONNECTION_CLOSE_MS = 1_000;
 
 const VERSION: string = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version;
 
@@ -44,7 +48,7 @@ export async function startApp(around: Surroundings): Promise<App> {
     log,
     isLoopback: isLoopback(settings.HOST),
   });
-  opened.defer(() => http.close());
+  opened.defer(() => closeHttp(http, around.clock));
   const url = await listen(http, settings);
   log.info({ url, version: VERSION, dataDir: settings.DATA_DIR }, 'listening');
 
@@ -55,13 +59,19 @@ export async function startApp(around: Surroundings): Promise<App> {
     const reason = new RagmillError('shutting_down', 'The service is stopping.');
     draining.abort(reason);
     await bringingUp;
-    await parts.scheduler.stop(settings.SHUTDOWN_GRACE_MS);
-    closing.abort(reason);
-    await resources.disposeAsync();
+    try {
+      await parts.scheduler.stop(settings.SHUTDOWN_GRACE_MS);
+    } finally {
+      closing.abort(reason);
+      await resources.disposeAsync();
+    }
   };
   return {
     url,
-    failed: bringingUp.then((error) => error ?? new Promise<never>(() => {})),
+    failed: Promise.race([
+      bringingUp.then((error) => error ?? new Promise<never>(() => {})),
+      parts.store.died,
+    ]),
     stop: () => {
       stopping ??= stop();
       return stopping;
@@ -119,7 +129,7 @@ function servicesOf(
     scheduler,
     metrics,
     readiness: () => readinessOf(around, collection, pool, stops.draining),
-    waitingFor: () => collection.waitingFor ?? pool.waitingFor,
+    waitingFor: (model) => collection.waitingFor ?? pool.waitingFor(model),
     beforeScrape: () => refreshGauges(metrics, pool, collection),
     defaultOptions: defaultOptions(settings),
     uploadLimits: {
@@ -146,12 +156,27 @@ async function bringUp(
     pool.open();
     scheduler.open();
     around.log.info({ collectionGeneration: collection.generation }, 'ready');
-    if (pool.waitingFor !== null) around.log.warn(howToGoOn(pool.waitingFor));
+    const missing = pool.isServing ? null : pool.waitingFor(around.settings.MODEL ?? null);
+    if (missing !== null) around.log.warn(howToGoOn(missing));
     return null;
   } catch (error) {
     if (signal.aborted) return null;
     return error instanceof Error ? error : new Error(String(error));
   }
+}
+
+/** A client that neither reads nor sends would hold its connection, and the stop, for ever. */
+async function closeHttp(http: FastifyInstance, clock: Clock): Promise<void> {
+  const closed = new AbortController();
+  const patience = clock.sleep(CONNECTION_CLOSE_MS, closed.signal).then(
+    () => http.server.closeAllConnections(),
+    () => {
+      // All closed by themselves.
+    },
+  );
+  await http.close();
+  closed.abort();
+  await patience;
 }
 
 async function listen(http: FastifyInstance, settings: Settings): Promise<string> {
@@ -195,7 +220,7 @@ function readinessOf(
   ];
   const degraded = [
     ...(around.settings.CORPUS_PATH === undefined ? ['default_corpus'] : []),
-    ...(pool.waitingFor === null ? [] : ['no_model_server']),
+    ...(pool.isServing ? [] : ['no_model_server']),
   ];
   return {
     isReady: reasons.length === 0,

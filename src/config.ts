@@ -115,7 +115,7 @@ const SECRETS = ['CHROMA_API_KEY', 'GPU_API_KEY'] as const;
 
 /** Throws one `config_invalid` that lists everything wrong. An empty value counts as unset. */
 export function readSettings(environment: NodeJS.ProcessEnv): Settings {
-  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value?.trim() !== ''));
   const problems = [...readSecretFiles(given)];
   let settings: Settings | null = null;
   try {
@@ -123,6 +123,11 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     settings = envSchema<Settings>({ schema: { ...settingsSchema }, data: given, env: false });
   } catch (error) {
     problems.push(...describeProblems(error));
+  }
+  for (const [name, value] of Object.entries(settings ?? {})) {
+    // Coerced from a text such as 1e400, they pass every maximum.
+    if (typeof value === 'number' && !Number.isFinite(value))
+      problems.push(`${name} must be a finite number`);
   }
   if (given.EMBEDDED_MODEL === 'on' && given.GPU_ENDPOINTS !== undefined) {
     problems.push('EMBEDDED_MODEL=on and GPU_ENDPOINTS exclude each other: unset one');

@@ -29,7 +29,7 @@ async function serve(settings: Settings): Promise<void> {
 
 /** One line that says what is wrong and what to do, whatever the log level. */
 function giveUp(error: unknown): never {
-  process.stderr.write(`ragmill cannot start: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(`ragmill has to stop: ${error instanceof Error ? error.message : String(error)}\n`);
   process.exit(1);
 }
 

@@ -1,4 +1,4 @@
-// The unit of claiming work: consecutive lines stored together, and the right to work on them.
+// The unit of claiming work: lines stored together, and the right to work on them.
 
 /** Most lines in a chunk. */
 export const CHUNK_LINES = 256;
@@ -12,14 +12,17 @@ export interface StoredProblem {
   readonly message: string;
 }
 
-/** Consecutive lines on their way into the store. */
+/** Lines on their way into the store. */
 export interface NewChunk {
   /** 0-based position in the batch. */
   readonly number: number;
-  /** 1-based number of its first line in the upload. No line of a chunk is missing in between. */
+  /** 1-based number of its first line in the upload. */
   readonly firstLine: number;
+  /** Lines of the batch in it: without the blank ones. */
   readonly lineCount: number;
-  /** The lines as uploaded, joined by `\n`. */
+  /** Numbers of the blank lines between its first and its last one, ascending. */
+  readonly blankLines: readonly number[];
+  /** The lines as uploaded, joined by `\n`; blank ones are empty. */
   readonly text: Buffer;
   /** Its lines that cannot be run, ascending. */
   readonly problems: readonly StoredProblem[];
@@ -33,6 +36,7 @@ export interface Lease {
   readonly token: number;
 }
 
+/** A chunk, leased. Blank lines in its text are no lines of the batch. */
 export interface ClaimedChunk {
   readonly lease: Lease;
   /** true: the batch is being cancelled, its lines get their records without running. */

@@ -46,6 +46,8 @@ export class EndpointProcess {
   async #launch(port: number): Promise<string> {
     const child = spawn(process.execPath, [PROGRAM, '--port', String(port)], {
       stdio: ['pipe', 'pipe', 'inherit'],
+      // Ctrl-C is for the service, which still needs its model while it drains; the child's stdin ends with us.
+      detached: true,
     });
     this.#child = child;
     const listening = (async () => {

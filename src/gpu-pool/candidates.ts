@@ -36,6 +36,7 @@ export function parseEndpoints(list: string): EndpointCandidate[] {
     .map((entry) => entry.trim())
     .filter((entry) => entry !== '')
     .map(parseEntry);
+  if (candidates.length === 0) throw new RagmillError('config_invalid', 'GPU_ENDPOINTS names no endpoint.');
   const names = new Set(candidates.map((candidate) => candidate.name));
   if (names.size < candidates.length) {
     throw new RagmillError(

@@ -1,13 +1,12 @@
 // One model server behind its gate: a p-queue whose concurrency is how many requests the server may have in
 // flight. What requests end with decides whether the endpoint gets more of them.
 //
-// (E1) Nothing starts here while the endpoint is not up: what waits in the queue ends as interrupted.
+// (E1) Nothing starts or waits here while the endpoint is down or paused: what waited is handed back unsent.
 // (E2) A refused or dead connection takes the endpoint out at once; a probe brings it back, later each time it
 //      dies again without having answered anything.
 // (E3) A full server (429, 503) is a healthy one: its queue pauses for as long as it asked.
 
 import PQueue from 'p-queue';
-import type { ModelFailure } from '../domain/failure.ts';
 import type { GenerationOutcome } from '../domain/generation.ts';
 import type { Clock } from '../time.ts';
 import type { EndpointCandidate } from './candidates.ts';
@@ -19,6 +18,8 @@ export type EndpointState =
 
 /** Ambiguous failures in a row after which the endpoint is taken out. */
 const AMBIGUOUS_LIMIT = 5;
+/** Misconfigured answers in a row after which an endpoint that has answered is taken out. */
+const MISFIT_LIMIT = 3;
 /** Pause after an overload that named no time, in milliseconds. */
 const OVERLOAD_PAUSE_MS = 1_000;
 /** First and longest wait before a dead endpoint is probed again, in milliseconds. */
@@ -26,6 +27,13 @@ const PROBE_MIN_MS = 500;
 const PROBE_MAX_MS = 5_000;
 /** Wait before a misconfigured endpoint is looked at again, in milliseconds. */
 const MISCONFIGURED_PROBE_MS = 30_000;
+
+/** The request never left: nobody is to blame. */
+export interface NotSent {
+  readonly kind: 'not_sent';
+}
+
+const NOT_SENT: NotSent = { kind: 'not_sent' };
 
 export interface EndpointOptions {
   readonly window: number;
@@ -47,6 +55,11 @@ export class Endpoint {
   #pause: AbortController | null = null;
   #failuresInRow = 0;
   #deathsInRow = 0;
+  #misfitsInRow = 0;
+  /** Since it came up. */
+  #hasAnswered = false;
+  /** Hand back the requests that wait at the gate. */
+  readonly #waiting = new Set<() => void>();
 
   constructor(candidate: EndpointCandidate, options: EndpointOptions) {
     this.name = candidate.name;
@@ -69,13 +82,18 @@ export class Endpoint {
 
   /** In flight and waiting, relative to the window: 1 means full. */
   get load(): number {
-    return (this.#queue.pending + this.#queue.size) / this.window;
+    return (this.#queue.pending + this.#waiting.size) / this.window;
   }
 
   /** The backlog stays with the scheduler, which can still reorder it: only a few may wait here. */
   get hasRoom(): boolean {
     const waitingMax = Math.max(2, Math.floor(this.window / 8));
-    return this.#queue.pending + this.#queue.size < this.window + waitingMax && !this.#queue.isPaused;
+    return this.#queue.pending + this.#waiting.size < this.window + waitingMax && !this.#queue.isPaused;
+  }
+
+  /** Full, or not opened yet. */
+  get isPaused(): boolean {
+    return this.#queue.isPaused;
   }
 
   serves(model: string | null): boolean {
@@ -92,46 +110,61 @@ export class Endpoint {
     this.#queue.start();
   }
 
-  /** Runs one request through the gate and learns from how it ends. */
-  async run(request: () => Promise<GenerationOutcome>): Promise<GenerationOutcome> {
-    const outcome = await this.#queue.add(async () => {
-      if (this.#state.phase !== 'up') return this.#interrupted();
+  /**
+   * Runs one request through the gate and learns from how it ends. `not_sent`: the gate closed before its turn came.
+   */
+  async run(request: () => Promise<GenerationOutcome>): Promise<GenerationOutcome | NotSent> {
+    if (this.#state.phase !== 'up') return NOT_SENT;
+    const { promise: released, resolve } = Promise.withResolvers<NotSent>();
+    const release = () => resolve(NOT_SENT);
+    this.#waiting.add(release);
+    const ran = this.#queue.add(async () => {
+      this.#waiting.delete(release);
       const ending = await request();
       // Within the task: when it returns, the queue starts what waits before anybody else gets to know.
       this.#learn(ending);
       return ending;
     });
-    this.#options.onChange(this);
-    return outcome;
+    try {
+      return await Promise.race([ran, released]);
+    } finally {
+      // Also after a surprise: its place is free.
+      this.#options.onChange(this);
+    }
+  }
+
+  /** Hands back what waits at the gate: it may run elsewhere. What is in flight goes on. */
+  releaseWaiting(): void {
+    for (const release of this.#waiting) release();
+    this.#waiting.clear();
+    this.#queue.clear();
   }
 
   markUp(models: readonly string[]): void {
     const defaultModel = this.#configuredModel ?? models[0] ?? null;
+    if (this.#state.phase !== 'up') this.#hasAnswered = false;
     this.#setState({ phase: 'up', models, defaultModel });
   }
 
   markDown(reason: string, probeInMs: number): void {
-    this.#setState({ phase: 'down', reason, probeAtMs: this.#options.clock.monotonicMs() + probeInMs });
-    // What waits in a pause is set free: nobody knows whether this server comes back.
+    this.releaseWaiting();
     if (this.#pause) this.#resume();
+    this.#setState({ phase: 'down', reason, probeAtMs: this.#options.clock.monotonicMs() + probeInMs });
   }
 
   stop(): void {
     this.#pause?.abort();
     this.#pause = null;
     this.#queue.pause();
-    this.#queue.clear();
-  }
-
-  #interrupted(): ModelFailure {
-    const message = `${this.name} went away before the request was sent.`;
-    return { kind: 'failure', class: 'hard', code: 'generation_unreachable', message, retryAfterMs: null };
+    this.releaseWaiting();
   }
 
   #learn(outcome: GenerationOutcome): void {
     if (outcome.kind === 'success') {
       this.#failuresInRow = 0;
+      this.#misfitsInRow = 0;
       this.#deathsInRow = 0;
+      this.#hasAnswered = true;
       return;
     }
     if (this.#state.phase !== 'up') return;
@@ -147,7 +180,11 @@ export class Endpoint {
         this.#pauseFor(outcome.retryAfterMs ?? OVERLOAD_PAUSE_MS);
         break;
       case 'misconfigured':
-        this.markDown(outcome.message, MISCONFIGURED_PROBE_MS);
+        this.#misfitsInRow += 1;
+        // A server that has answered others may only dislike this one request.
+        if (!this.#hasAnswered || this.#misfitsInRow >= MISFIT_LIMIT) {
+          this.markDown(outcome.message, MISCONFIGURED_PROBE_MS);
+        }
         break;
       case 'request':
       case 'cancelled':
@@ -167,6 +204,7 @@ export class Endpoint {
   #pauseFor(durationMs: number): void {
     if (this.#queue.isPaused) return;
     this.#queue.pause();
+    this.releaseWaiting();
     this.#pause = new AbortController();
     this.#options.clock.sleep(durationMs, this.#pause.signal).then(
       () => this.#resume(),

@@ -6,21 +6,20 @@ import { RagmillError } from '../errors.ts';
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
-export function isLoopback(hostname: string): boolean {
-  const name = hostname.toLowerCase();
-  return (
-    name === 'localhost' ||
-    name === '::1' ||
-    name === '[::1]' ||
-    /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(name)
-  );
+/** Whether a host name, with or without a port, means this machine alone, however its address is spelt. */
+export function isLoopback(host: string): boolean {
+  const isBareIpv6 = host.split(':').length > 2 && !host.startsWith('[');
+  const url = `http://${isBareIpv6 ? `[${host}]` : host}`;
+  if (!URL.canParse(url)) return false;
+  const { hostname } = new URL(url);
+  return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
 }
 
 /** Guards a service that listens on loopback. */
 export function registerAccessGuard(app: FastifyInstance): void {
   app.addHook('onRequest', async (request) => {
     const host = request.headers.host ?? '';
-    if (!isLoopback(hostnameOf(`http://${host}`))) {
+    if (!isLoopback(host)) {
       throw new RagmillError(
         'forbidden_host',
         `The host name "${host}" is not served on a loopback address. Use 127.0.0.1 or localhost, or set HOST.`,
@@ -32,8 +31,4 @@ export function registerAccessGuard(app: FastifyInstance): void {
       throw new RagmillError('forbidden_origin', `A page from ${origin} may not change this service.`);
     }
   });
-}
-
-function hostnameOf(url: string): string {
-  return URL.canParse(url) ? new URL(url).hostname : '';
 }

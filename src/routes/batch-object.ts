@@ -135,6 +135,6 @@ function progressOf(batch: Batch, services: Services) {
   return {
     lines_per_second: Math.round(rate * 100) / 100,
     eta_seconds: open > 0 && rate > 0 ? Math.ceil(open / rate) : null,
-    waiting_for: open > 0 ? services.waitingFor() : null,
+    waiting_for: open > 0 ? services.waitingFor(batch.options.model) : null,
   };
 }

@@ -8,7 +8,7 @@ import { registerAccessGuard } from './access-guard.ts';
 import { batchSchema } from './batch-object.ts';
 import { registerBatches } from './batches.ts';
 import { registerHealth } from './health.ts';
-import { problemSchema, registerProblems } from './problem.ts';
+import { problemSchema, registerProblems, sendUrlProblem } from './problem.ts';
 import { registerResults } from './results.ts';
 import type { Services } from './services.ts';
 import { registerUpload } from './upload-route.ts';
@@ -28,6 +28,8 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Fast
   const app = fastify({
     loggerInstance: options.log,
     logController: new LogController({ disableRequestLogging: true }),
+    frameworkErrors: sendUrlProblem,
+    routerOptions: { maxParamLength: 1024 },
     // A HEAD of a stream must not run it.
     exposeHeadRoutes: false,
     forceCloseConnections: 'idle',

@@ -24,9 +24,14 @@ export const problemSchema = Type.Object(
 /** For the schemas of routes. */
 export const problemRef = Type.Ref('Problem#');
 
+/** For what fails before there is a route: a URL that cannot be decoded. */
+export function sendUrlProblem(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  sendProblem(request, reply, translate(error));
+}
+
 export function registerProblems(app: FastifyInstance): void {
-  app.setErrorHandler((error: FastifyError | RagmillError, request, reply) => {
-    const known = error instanceof RagmillError ? error : translate(error);
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    const known = toRagmillError(error);
     if (known.status >= 500) request.log.error({ err: error }, 'request failed');
     return sendProblem(request, reply, known);
   });
@@ -56,7 +61,13 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, error: Ragmil
   return reply.code(error.status).type('application/problem+json').serializer(JSON.stringify).send(problem);
 }
 
-/** Fastify's own errors in our words. */
+/** Any error in our words. What we did not expect tells nothing of its inside. */
+export function toRagmillError(error: FastifyError | Error): RagmillError {
+  if (error instanceof RagmillError && error.code !== 'internal_error') return error;
+  return translate(error as FastifyError);
+}
+
+/** Fastify's own errors. */
 function translate(error: FastifyError): RagmillError {
   if (error.validation) {
     return new RagmillError('invalid_option', describeValidation(error), { cause: error });

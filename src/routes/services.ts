@@ -21,8 +21,8 @@ export interface Services {
   readonly scheduler: Scheduler;
   readonly metrics: Metrics;
   readonly readiness: () => Readiness;
-  /** What running work waits for, or null. */
-  readonly waitingFor: () => string | null;
+  /** What lines that ask for this model (null: any) wait for; null when nothing is in their way. */
+  readonly waitingFor: (model: string | null) => string | null;
   readonly defaultOptions: BatchOptions;
   readonly uploadLimits: UploadLimits;
   /** Brings the gauges up to date. */

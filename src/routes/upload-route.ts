@@ -9,7 +9,7 @@ import { RagmillError } from '../errors.ts';
 import { batchOptionSchema, overlayBatchOptions } from '../scheduler/option-schema.ts';
 import { Upload } from '../scheduler/upload.ts';
 import { batchRef, toBatchObject } from './batch-object.ts';
-import { problemRef } from './problem.ts';
+import { problemRef, toRagmillError } from './problem.ts';
 import type { Services } from './services.ts';
 
 const uploadOptionSchema = Type.Object(
@@ -26,6 +26,8 @@ type UploadOptions = Static<typeof uploadOptionSchema>;
 const NDJSON_TYPES = ['application/x-ndjson', 'application/jsonl'];
 
 export function registerUpload(app: FastifyInstance, services: Services): void {
+  // Fastify's own parsers would read a whole upload into memory before it is refused.
+  app.removeContentTypeParser(['application/json', 'text/plain']);
   // The stream itself is the parsed body: an upload is never held in memory.
   app.addContentTypeParser(NDJSON_TYPES, (_request, payload, done) => done(null, payload));
 
@@ -56,9 +58,8 @@ export function registerUpload(app: FastifyInstance, services: Services): void {
       } catch (error) {
         // The rest of the body is not worth reading, so the connection cannot be used again.
         reply.header('connection', 'close');
-        const refused = error instanceof RagmillError ? error : brokenOff(request, error);
-        const code = refused instanceof RagmillError ? refused.code : 'internal_error';
-        services.metrics.uploadsRejected.inc({ code });
+        const refused = toRagmillError(brokenOff(request, error));
+        services.metrics.uploadsRejected.inc({ code: refused.code });
         throw refused;
       }
     },
@@ -163,8 +164,8 @@ function isPair(key: string, value: unknown): boolean {
 
 /** A body that ends before its time is the client's doing, whatever it is called underneath. */
 function brokenOff(request: FastifyRequest, error: unknown): Error {
-  if (error instanceof Error && 'validation' in error) return error;
-  const isCut = request.raw.destroyed || request.raw.errored !== null || isFormError(error);
+  if (error instanceof RagmillError || (error instanceof Error && 'validation' in error)) return error;
+  const isCut = !request.raw.complete || isFormError(error);
   if (!isCut) return error instanceof Error ? error : new Error(String(error));
   return new RagmillError('upload_incomplete', 'The upload broke off; nothing was stored. Send it again.', {
     cause: error,

@@ -22,7 +22,8 @@ export function openLinesOf(claimed: ClaimedChunk, options: RequestOptions): Ope
   const problems = new Map(claimed.problems.map((problem) => [problem.line, problem]));
   return split(claimed.text).flatMap((raw, index): OpenLine[] => {
     const line = claimed.firstLine + index;
-    if (finished.has(line)) return [];
+    // A line over the limit is empty here too, but it has its problem.
+    if (finished.has(line) || (raw.length === 0 && !problems.has(line))) return [];
     const parsed = parseLine(raw, options);
     const problem = problems.get(line);
     if (problem) return [{ line, kind: 'bad', bad: { ...problem, customId: parsed.customId } }];

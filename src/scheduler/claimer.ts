@@ -2,14 +2,16 @@
 
 import type { ClaimedChunk } from '../domain/chunk.ts';
 import type { ActiveBatch, Store } from '../store/store.ts';
+import type { Hand } from './hand.ts';
 
 export interface ClaimerOptions {
   readonly store: Store;
   /** Lines in hand beyond which only batches with nothing in hand are claimed from. */
   readonly horizonLines: number;
   readonly horizonBytes: number;
-  /** What is in hand now, in all and of one batch. */
-  readonly inHand: { lines(): number; bytes(): number; linesOf(batchId: string): number };
+  readonly hand: Pick<Hand, 'lines' | 'bytes' | 'linesOf'>;
+  /** false: the collection is not READY, and only batches that are being cancelled are claimed from. */
+  readonly isOpen: () => boolean;
   readonly onClaimed: (claimed: ClaimedChunk, batch: ActiveBatch) => void;
   readonly onError: (error: unknown) => void;
 }
@@ -67,10 +69,10 @@ export class Claimer {
   }
 
   #mayClaim(batch: ActiveBatch): boolean {
-    const { inHand, horizonLines, horizonBytes } = this.#options;
-    if (inHand.bytes() >= horizonBytes) return false;
+    const { hand, isOpen, horizonLines, horizonBytes } = this.#options;
+    if (!isOpen() && !batch.isCancelling) return false;
     // A batch with nothing in hand always gets its first chunk: a small one never waits for a huge one to end.
-    return inHand.lines() < horizonLines || inHand.linesOf(batch.id) === 0;
+    return hand.linesOf(batch.id) === 0 || (hand.lines < horizonLines && hand.bytes < horizonBytes);
   }
 
   /** The batch after the one that was claimed from last comes first. */

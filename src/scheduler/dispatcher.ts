@@ -34,19 +34,14 @@ export interface DispatcherOptions {
   readonly onSurprise: (work: Work, error: unknown) => void;
 }
 
-/** Endpoint deaths that a line survives without blame; beyond them it may be what kills them. */
-const INTERRUPTION_LIMIT = 10;
+/**
+ * What a line survives without blame: endpoints that die under it, are full, or cannot serve it. Beyond, the line may be
+ * the reason. A full server is normal, so it counts for little; the waits make a hundred of them some ten minutes.
+ */
+const INNOCENT_LIMITS = { hard: 10, overload: 100, misconfigured: 3 } as const;
 /** Backoff between attempts of a line, in milliseconds. */
 const RETRY_BASE_MS = 100;
 const RETRY_CAP_MS = 10_000;
-
-const NOT_SENT: ModelFailure = {
-  kind: 'failure',
-  class: 'cancelled',
-  code: 'cancelled',
-  message: 'The service stopped before the request was sent.',
-  retryAfterMs: null,
-};
 
 export class Dispatcher {
   readonly #options: DispatcherOptions;
@@ -75,6 +70,7 @@ export class Dispatcher {
   /** No generation starts afterwards; those in flight have `graceMs` to end. */
   async stop(graceMs: number): Promise<void> {
     this.#isStopped = true;
+    for (const endpoint of this.#options.pool.endpoints) endpoint.releaseWaiting();
     const grace = new AbortController();
     const timeUp = this.#options.clock.sleep(graceMs, grace.signal).catch(() => {});
     await Promise.race([Promise.all(this.#running), timeUp]);
@@ -85,6 +81,8 @@ export class Dispatcher {
     if (this.#isStopped) return;
     const { pool } = this.#options;
     for (;;) {
+      // Whoever waits, nobody can be placed: this is asked often, and must cost nothing then.
+      if (!pool.hasRoom) return;
       const next = this.#feed.take((work) => this.#place(pool, work));
       if (!next) return;
       if (next.place === 'nowhere') this.#failForModel(next.work);
@@ -110,14 +108,13 @@ export class Dispatcher {
     const { signal } = work.chunk.controller;
     const trace = { endpoint: endpoint.name, model: this.#modelFor(work, endpoint), durationMs: 0 };
     const outcome = await endpoint.run(async () => {
-      // What waited at the gate when the service began to stop is given back unsent.
-      if (this.#isStopped) return NOT_SENT;
       const startedAtMs = clock.monotonicMs();
       work.queuedMs += startedAtMs - work.readyAtMs;
       return this.#options
         .generate(this.#task(work, endpoint, trace.model), signal)
         .finally(() => (trace.durationMs = clock.monotonicMs() - startedAtMs));
     });
+    if (outcome.kind === 'not_sent') return this.#unsent(work);
     metrics.endpointRequests.inc({
       endpoint: endpoint.name,
       class: outcome.kind === 'success' ? 'success' : outcome.class,
@@ -129,25 +126,25 @@ export class Dispatcher {
       metrics.stageDuration.observe({ stage: 'generation' }, trace.durationMs / 1000);
       this.#options.onRecord(work, succeededRecord(work, outcome, trace));
     } else {
-      await this.#afterFailure(work, outcome, trace);
+      this.#afterFailure(work, outcome, trace);
     }
   }
 
-  async #afterFailure(work: Work, failure: ModelFailure, trace: GenerationTrace): Promise<void> {
+  #afterFailure(work: Work, failure: ModelFailure, trace: GenerationTrace): void {
     switch (failure.class) {
       case 'hard':
-        work.interruptions += 1;
-        if (work.interruptions > INTERRUPTION_LIMIT) this.#fail(work, failure, trace);
-        else this.#again(work, failure, trace);
-        break;
       case 'overload':
       case 'misconfigured':
-        this.#again(work, failure, trace);
+        work.innocentFailures[failure.class] += 1;
+        if (work.innocentFailures[failure.class] > INNOCENT_LIMITS[failure.class])
+          this.#fail(work, failure, trace);
+        else if (failure.class === 'hard') this.#again(work, failure, trace);
+        else this.#againLater(work, failure, trace);
         break;
       case 'ambiguous':
         work.attempts += 1;
         if (work.attempts >= this.#options.settings.maxAttempts) this.#fail(work, failure, trace);
-        else await this.#againLater(work, failure, trace);
+        else this.#againLater(work, failure, trace);
         break;
       case 'request':
         work.attempts += 1;
@@ -161,20 +158,30 @@ export class Dispatcher {
     }
   }
 
-  async #againLater(work: Work, failure: ModelFailure, trace: GenerationTrace): Promise<void> {
-    const waitMs = fullJitterMs(work.attempts, RETRY_BASE_MS, RETRY_CAP_MS);
-    try {
-      await this.#options.clock.sleep(waitMs, work.chunk.controller.signal);
-    } catch {
-      return;
-    }
-    this.#again(work, failure, trace);
+  /** While it waits it is not running: a stop need not wait for it. */
+  #againLater(work: Work, failure: ModelFailure, trace: GenerationTrace): void {
+    const tries =
+      work.attempts + work.innocentFailures[failure.class === 'overload' ? 'overload' : 'misconfigured'];
+    const waitMs = fullJitterMs(tries, RETRY_BASE_MS, RETRY_CAP_MS);
+    this.#options.clock.sleep(waitMs, work.chunk.controller.signal).then(
+      () => this.#again(work, failure, trace),
+      () => {
+        // The lease is gone, and the line with it.
+      },
+    );
   }
 
   #again(work: Work, failure: ModelFailure, trace: GenerationTrace): void {
     if (work.chunk.controller.signal.aborted) return;
     this.#options.metrics.retries.inc({ reason: failure.class });
-    work.avoid.add(trace.endpoint);
+    // A full server is a good one: only its queue has to be waited for.
+    if (failure.class !== 'overload') work.avoid.add(trace.endpoint);
+    this.#unsent(work);
+  }
+
+  /** Back to the head of its queue. */
+  #unsent(work: Work): void {
+    if (work.chunk.controller.signal.aborted) return;
     work.readyAtMs = this.#options.clock.monotonicMs();
     this.#feed.pushFront(work);
     this.#pump();

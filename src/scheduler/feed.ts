@@ -1,15 +1,14 @@
 // Lines that are ready for a model server, waiting for one that has room. Batches take turns, so that a small one
-// is not stuck behind a huge one; within a batch, lines that ask for different models do not block each other.
+// is not stuck behind a huge one; within a batch, lines that want different endpoints do not block each other.
 
 import type { Work } from './work.ts';
 
 interface Queue {
-  readonly model: string | null;
   readonly lines: Work[];
 }
 
 export class Feed {
-  /** By batch and model, in the order of their turns. */
+  /** By batch, model and endpoints to avoid, in the order of their turns. */
   readonly #queues = new Map<string, Queue>();
   #size = 0;
 
@@ -54,7 +53,7 @@ export class Feed {
       removed.push(...queue.lines.filter(matches));
       if (kept.length === 0) this.#queues.delete(key);
       // Set in place, not deleted and set again: the queue keeps its turn, and this loop comes to an end.
-      else this.#queues.set(key, { ...queue, lines: kept });
+      else this.#queues.set(key, { lines: kept });
     }
     this.#size -= removed.length;
     return removed;
@@ -62,10 +61,11 @@ export class Feed {
 
   #queue(work: Work): Queue {
     const { model } = work.parsed.options;
-    const key = `${work.chunk.lease.batchId}\n${model ?? ''}`;
+    const avoided = [...work.avoid].sort().join();
+    const key = [work.chunk.lease.batchId, model ?? '', avoided].join('\n');
     let queue = this.#queues.get(key);
     if (!queue) {
-      queue = { model, lines: [] };
+      queue = { lines: [] };
       this.#queues.set(key, queue);
     }
     return queue;

@@ -6,7 +6,7 @@
 
 import { setMaxListeners } from 'node:events';
 import type { Batch } from '../domain/batch.ts';
-import type { ClaimedChunk, Lease } from '../domain/chunk.ts';
+import { CHUNK_LINES, type ClaimedChunk, type Lease } from '../domain/chunk.ts';
 import type { GenerationOutcome, GenerationTask } from '../domain/generation.ts';
 import type { RetrievalOutcome } from '../domain/passage.ts';
 import type { NewRecord } from '../domain/record.ts';
@@ -17,6 +17,7 @@ import type { Clock } from '../time.ts';
 import { type OpenLine, openLinesOf } from './claimed-lines.ts';
 import { Claimer } from './claimer.ts';
 import { Dispatcher, type GenerationSettings } from './dispatcher.ts';
+import { Hand } from './hand.ts';
 import { ProgressMeter } from './progress.ts';
 import { RecordWriter, type SchedulerLog } from './record-writer.ts';
 import { failedRecord, unrunRecord } from './result-record.ts';
@@ -51,8 +52,7 @@ export class Scheduler {
   readonly #claimer: Claimer;
   readonly #dispatcher: Dispatcher;
   readonly #writer: RecordWriter;
-  /** By fencing token. */
-  readonly #chunks = new Map<number, LeasedChunk>();
+  readonly #hand = new Hand();
   readonly #meters = new Map<string, ProgressMeter>();
   readonly #stopped = new AbortController();
   #renewing: Promise<void> = Promise.resolve();
@@ -65,11 +65,8 @@ export class Scheduler {
       store,
       horizonLines: HORIZON_LINES,
       horizonBytes: HORIZON_BYTES,
-      inHand: {
-        lines: () => this.#sum((chunk) => chunk.openLines),
-        bytes: () => this.#sum((chunk) => chunk.bytes),
-        linesOf: (id) => this.#sum((chunk) => (chunk.lease.batchId === id ? chunk.openLines : 0)),
-      },
+      hand: this.#hand,
+      isOpen: () => this.#isOpen,
       onClaimed: (claimed, batch) => this.#begin(claimed, batch),
       onError: (error) => log.error({ err: error }, 'chunks could not be claimed'),
     });
@@ -99,14 +96,14 @@ export class Scheduler {
 
   /** There is a new batch. */
   nudge(): void {
-    if (this.#isOpen) this.#claimer.nudge();
+    this.#claimer.nudge();
   }
 
   /** Ends a batch early: finished lines stay, running ones are aborted. null: no such batch. */
   async cancel(batchId: string): Promise<Batch | null> {
     const batch = await this.#options.store.requestCancel(batchId);
     if (batch?.status !== 'cancelling') return batch;
-    for (const chunk of [...this.#chunks.values()]) if (chunk.lease.batchId === batchId) this.#drop(chunk);
+    for (const chunk of this.#hand.chunks) if (chunk.lease.batchId === batchId) this.#drop(chunk);
     this.nudge();
     return batch;
   }
@@ -122,10 +119,10 @@ export class Scheduler {
     // Leases are renewed to the last: a drain may outlast them.
     this.#stopped.abort();
     await this.#renewing;
-    for (const chunk of this.#chunks.values()) chunk.controller.abort();
+    for (const chunk of this.#hand.chunks) chunk.controller.abort();
     await this.#writer.stop();
-    const left = [...this.#chunks.values()].map((chunk) => this.#options.store.releaseChunk(chunk.lease));
-    await Promise.all(left);
+    // What cannot be given back now is free at the next start all the same.
+    await Promise.allSettled(this.#hand.chunks.map((chunk) => this.#options.store.releaseChunk(chunk.lease)));
   }
 
   #begin(claimed: ClaimedChunk, batch: ActiveBatch): void {
@@ -138,7 +135,7 @@ export class Scheduler {
     };
     // Every line of the chunk listens to its signal.
     setMaxListeners(0, chunk.controller.signal);
-    this.#chunks.set(chunk.lease.token, chunk);
+    this.#hand.add(chunk);
     if (!this.#meters.has(batch.id)) this.#meters.set(batch.id, new ProgressMeter(this.#options.clock));
     for (const line of lines) this.#beginLine(chunk, line, claimed.cancelling);
     this.#updateQueueLines();
@@ -168,7 +165,7 @@ export class Scheduler {
         queuedMs: 0,
         readyAtMs: 0,
         attempts: 0,
-        interruptions: 0,
+        innocentFailures: { hard: 0, overload: 0, misconfigured: 0 },
         avoid: new Set(),
       };
       this.#run(work).catch((error) => this.#surprise(work, error));
@@ -226,8 +223,7 @@ export class Scheduler {
     const { metrics, log } = this.#options;
     for (const record of records) countRecord(metrics, record);
     this.#meters.get(chunk.lease.batchId)?.add(records.length);
-    chunk.openLines -= records.length;
-    if (chunk.openLines <= 0) this.#chunks.delete(chunk.lease.token);
+    this.#hand.finish(chunk, records.length);
     this.#updateQueueLines();
     if (isBatchEnd) {
       this.#meters.delete(chunk.lease.batchId);
@@ -235,13 +231,14 @@ export class Scheduler {
       metrics.batches.inc({ status });
       log.info({ batch: chunk.lease.batchId, status }, 'batch has ended');
     }
-    if (chunk.openLines <= 0) this.#claimer.nudge();
+    // Stragglers hold their chunks open for long: room counts by lines, not by chunks.
+    if (chunk.openLines <= 0 || this.#hand.lines <= HORIZON_LINES - CHUNK_LINES) this.#claimer.nudge();
   }
 
   /** The lease is gone: its lines stop here, whoever has it now goes on with them. */
   #drop(chunk: LeasedChunk): void {
     chunk.controller.abort();
-    this.#chunks.delete(chunk.lease.token);
+    this.#hand.remove(chunk);
     this.#dispatcher.dropAborted();
     this.#updateQueueLines();
     this.#claimer.nudge();
@@ -256,7 +253,7 @@ export class Scheduler {
         return;
       }
       try {
-        const lost = await store.renewLeases([...this.#chunks.values()].map((chunk) => chunk.lease));
+        const lost = await store.renewLeases(this.#hand.chunks.map((chunk) => chunk.lease));
         for (const lease of lost) this.#lost(lease, metrics);
       } catch (error) {
         log.error({ err: error }, 'leases could not be renewed');
@@ -267,7 +264,7 @@ export class Scheduler {
   }
 
   #lost(lease: Lease, metrics: Metrics): void {
-    const chunk = this.#chunks.get(lease.token);
+    const chunk = this.#hand.get(lease.token);
     if (!chunk) return;
     metrics.leaseLost.inc();
     this.#options.log.warn({ batch: lease.batchId, chunk: lease.chunk }, 'lease lost');
@@ -275,13 +272,7 @@ export class Scheduler {
   }
 
   #updateQueueLines(): void {
-    this.#options.metrics.queueLines.set(this.#sum((chunk) => chunk.openLines));
-  }
-
-  #sum(value: (chunk: LeasedChunk) => number): number {
-    let sum = 0;
-    for (const chunk of this.#chunks.values()) sum += value(chunk);
-    return sum;
+    this.#options.metrics.queueLines.set(this.#hand.lines);
   }
 }
 

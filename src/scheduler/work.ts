@@ -30,8 +30,8 @@ export interface Work {
   readyAtMs: number;
   /** Generations that count as attempts of the line. */
   attempts: number;
-  /** Generations that ended because of the endpoint, not because of the line. */
-  interruptions: number;
+  /** Generations that ended because of the endpoint, not because of the line, by failure class. */
+  readonly innocentFailures: { hard: number; overload: number; misconfigured: number };
   /** Endpoints that failed it: the next attempt goes elsewhere if it can. */
   readonly avoid: Set<string>;
 }

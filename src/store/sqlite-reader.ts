@@ -47,11 +47,12 @@ export class SqliteReader {
 
   activeBatches(): ActiveBatch[] {
     return this.#prepare(
-      "SELECT id, options FROM batches WHERE status IN ('in_progress', 'cancelling') ORDER BY key",
+      "SELECT id, status, options FROM batches WHERE status IN ('in_progress', 'cancelling') ORDER BY key",
     )
       .all()
       .map((row) => ({
         id: String(row.id),
+        isCancelling: row.status === 'cancelling',
         options: JSON.parse(String(row.options)),
       }));
   }
@@ -88,25 +89,29 @@ export class SqliteReader {
     if (this.#database.isOpen) this.#database.close();
   }
 
-  /**
-   * Answers which line of the batch follows a line. Blank lines of an upload are no lines of the batch, so the
-   * numbers can jump, but only between chunks.
-   */
+  /** Answers which line of the batch follows a line: blank lines of an upload are none. */
   #lineFollower(key: number): (line: number) => number | null {
     const chunkAfter = this.#prepare(
-      `SELECT first_line, line_count FROM chunks
-       WHERE batch_key = ? AND first_line + line_count > ? AND first_line >=
+      `SELECT first_line, span, blank_lines FROM chunks
+       WHERE batch_key = ? AND first_line + span > ? AND first_line >=
          coalesce((SELECT max(first_line) FROM chunks WHERE batch_key = ? AND first_line <= ?), 0)
        ORDER BY first_line LIMIT 1`,
     );
     let end = 0;
+    let blanks = new Set<number>();
     return (line) => {
-      const next = line + 1;
-      if (next < end) return next;
-      const row = chunkAfter.get(key, next, key, next);
-      if (!row) return null;
-      end = Number(row.first_line) + Number(row.line_count);
-      return Math.max(next, Number(row.first_line));
+      let next = line + 1;
+      if (next >= end) {
+        const row = chunkAfter.get(key, next, key, next);
+        if (!row) return null;
+        const firstLine = Number(row.first_line);
+        end = firstLine + Number(row.span);
+        blanks = new Set(row.blank_lines === null ? [] : JSON.parse(String(row.blank_lines)));
+        next = Math.max(next, firstLine);
+      }
+      // The last line of a chunk is never blank, so this ends within it.
+      while (blanks.has(next)) next += 1;
+      return next;
     };
   }
 

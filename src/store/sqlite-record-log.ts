@@ -10,9 +10,9 @@ export class SqliteRecordLog {
     this.#prepare = prepare;
   }
 
-  linesWithRecord(batchKey: number, firstLine: number, lineCount: number): number[] {
+  linesWithRecord(batchKey: number, firstLine: number, span: number): number[] {
     return this.#prepare('SELECT line FROM records WHERE batch_key = ? AND line >= ? AND line < ?')
-      .all(batchKey, firstLine, firstLine + lineCount)
+      .all(batchKey, firstLine, firstLine + span)
       .map((row) => Number(row.line));
   }
 

@@ -39,16 +39,18 @@ export class SqliteStore implements Store {
 
   /** Throws `data_dir_locked`, `data_dir_unusable` or `schema_newer`; then nothing stays open. */
   static async open(options: { dataDir: string; clock: Clock }): Promise<SqliteStore> {
-    const lock = lockDataDir(options.dataDir);
-    try {
-      const path = join(options.dataDir, 'ragmill.sqlite');
-      const writer = await SqliteWriterClient.open(path);
-      const reader = new SqliteReader(openForReading(path));
-      return new SqliteStore({ lock, writer, reader, clock: options.clock });
-    } catch (error) {
-      lock.release();
-      throw error;
-    }
+    await using opened = new AsyncDisposableStack();
+    const lock = opened.adopt(lockDataDir(options.dataDir), (it) => it.release());
+    const path = join(options.dataDir, 'ragmill.sqlite');
+    const writer = opened.adopt(await SqliteWriterClient.open(path), (it) => it.close());
+    const reader = new SqliteReader(openForReading(path));
+    opened.move();
+    return new SqliteStore({ lock, writer, reader, clock: options.clock });
+  }
+
+  /** Resolves when nothing can be stored any more, though nobody closed the store. */
+  get died(): Promise<Error> {
+    return this.#writer.died;
   }
 
   beginUpload(id: string): Promise<void> {

@@ -10,12 +10,16 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
+const THREAD_ENDED = 'The writing thread of the store has ended.';
+
 export class SqliteWriterClient {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
   readonly #ended: Promise<void>;
+  readonly #died = Promise.withResolvers<Error>();
   #lastId = 0;
   #isClosed = false;
+  #hasEnded = false;
 
   private constructor(path: string) {
     this.#worker = new Worker(new URL('./sqlite-thread.ts', import.meta.url), { workerData: { path } });
@@ -23,7 +27,9 @@ export class SqliteWriterClient {
     this.#ended = new Promise((resolve) => {
       this.#worker.on('error', (error) => this.#failAll(error));
       this.#worker.on('exit', () => {
-        this.#failAll(new Error('The writing thread of the store has ended.'));
+        this.#hasEnded = true;
+        this.#failAll(new Error(THREAD_ENDED));
+        if (!this.#isClosed) this.#died.resolve(new Error(THREAD_ENDED));
         resolve();
       });
     });
@@ -36,11 +42,17 @@ export class SqliteWriterClient {
     return client;
   }
 
+  /** Resolves when the thread ends before close(): nothing can be stored from then on. */
+  get died(): Promise<Error> {
+    return this.#died.promise;
+  }
+
   call<M extends WriterMethod>(
     method: M,
     ...values: Parameters<SqliteWriter[M]>
   ): Promise<ReturnType<SqliteWriter[M]>> {
     if (this.#isClosed) return Promise.reject(new RagmillError('shutting_down', 'The store is closed.'));
+    if (this.#hasEnded) return Promise.reject(new Error(THREAD_ENDED));
     this.#lastId += 1;
     const id = this.#lastId;
     return new Promise((resolve, reject) => {
@@ -53,7 +65,7 @@ export class SqliteWriterClient {
   async close(): Promise<void> {
     if (!this.#isClosed) {
       this.#isClosed = true;
-      this.#worker.postMessage('close');
+      if (!this.#hasEnded) this.#worker.postMessage('close');
     }
     await this.#ended;
   }

@@ -42,15 +42,16 @@ export class SqliteWriter {
   appendChunk(id: string, chunk: NewChunk): void {
     const key = this.#uploadKey(id);
     this.#run(
-      `INSERT INTO chunks (batch_key, number, first_line, line_count, open_lines, input, problems)
-       VALUES (?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO chunks (batch_key, number, first_line, span, blank_lines, open_lines, input, problems)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
       key,
       chunk.number,
       chunk.firstLine,
-      chunk.lineCount,
+      chunk.lineCount + chunk.blankLines.length,
+      jsonOrNull(chunk.blankLines),
       chunk.lineCount,
       zstdCompressSync(chunk.text),
-      chunk.problems.length === 0 ? null : JSON.stringify(chunk.problems),
+      jsonOrNull(chunk.problems),
     );
     this.#run('UPDATE batches SET total = total + ? WHERE key = ?', chunk.lineCount, key);
   }
@@ -105,7 +106,7 @@ export class SqliteWriter {
       firstLine,
       text: zstdDecompressSync(row.input as Uint8Array),
       problems: row.problems === null ? [] : JSON.parse(String(row.problems)),
-      finishedLines: this.#log.linesWithRecord(Number(row.batch_key), firstLine, Number(row.line_count)),
+      finishedLines: this.#log.linesWithRecord(Number(row.batch_key), firstLine, Number(row.span)),
     };
   }
 
@@ -158,7 +159,8 @@ export class SqliteWriter {
     // From here on the fence refuses what runs; the open lines are claimed again and recorded as cancelled.
     this.#run(
       `UPDATE chunks SET lease_token = NULL, lease_expires_at = NULL
-       WHERE open_lines > 0 AND batch_key = (SELECT key FROM batches WHERE id = ?)`,
+       WHERE open_lines > 0 AND lease_token IS NOT NULL
+         AND batch_key = (SELECT key FROM batches WHERE id = ?)`,
       batchId,
     );
   }
@@ -235,4 +237,8 @@ export class SqliteWriter {
   #get(sql: string, ...values: (string | number)[]) {
     return this.#prepare(sql).get(...values);
   }
+}
+
+function jsonOrNull(list: readonly unknown[]): string | null {
+  return list.length === 0 ? null : JSON.stringify(list);
 }

@@ -31,6 +31,7 @@ export type AppendResult = 'stored' | 'batch_ended' | 'stale';
 
 export interface ActiveBatch {
   readonly id: string;
+  readonly isCancelling: boolean;
   readonly options: BatchOptions;
 }
 

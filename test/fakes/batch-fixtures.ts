@@ -21,7 +21,7 @@ export function chunk(number: number, firstLine: number, lineCount: number): New
   const lines = Array.from({ length: lineCount }, (_, index) =>
     JSON.stringify({ custom_id: `q${firstLine + index}`, query: `question ${firstLine + index}` }),
   );
-  return { number, firstLine, lineCount, text: Buffer.from(lines.join('\n')), problems: [] };
+  return { number, firstLine, lineCount, blankLines: [], text: Buffer.from(lines.join('\n')), problems: [] };
 }
 
 export function record(line: number, status: RecordStatus = 'succeeded'): NewRecord {

@@ -34,7 +34,7 @@ export function work(
     queuedMs: 0,
     readyAtMs: 0,
     attempts: 0,
-    interruptions: 0,
+    innocentFailures: { hard: 0, overload: 0, misconfigured: 0 },
     avoid: new Set(),
   };
 }

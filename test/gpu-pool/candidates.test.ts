@@ -46,6 +46,11 @@ t.test('refuses what it cannot use, naming the entry and not the key', async (t)
   t.throws(() => parseEndpoints('http://user:pass@a'), { message: /GPU_API_KEY/ });
 });
 
+t.test('a list without an entry is a mistake, not an empty pool', async (t) => {
+  for (const list of ['', ',', ' , ,'])
+    t.throws(() => parseEndpoints(list), { code: 'config_invalid' }, list);
+});
+
 t.test('names tell endpoints apart', async (t) => {
   t.throws(() => parseEndpoints('a=http://x,a=http://y'), { code: 'config_invalid' });
   t.throws(

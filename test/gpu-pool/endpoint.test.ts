@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import type { FailureClass } from '../../src/domain/failure.ts';
 import type { GenerationOutcome } from '../../src/domain/generation.ts';
-import { Endpoint } from '../../src/gpu-pool/endpoint.ts';
+import { Endpoint, type NotSent } from '../../src/gpu-pool/endpoint.ts';
 import { modelFailure } from '../../src/model-server/failures.ts';
 import { ManualClock } from '../fakes/manual-clock.ts';
 import { success } from '../fakes/work-fixtures.ts';
@@ -32,7 +32,7 @@ class World {
   }
 
   /** Sends a request through the gate; it may wait there. */
-  run(): Promise<GenerationOutcome> {
+  run(): Promise<GenerationOutcome | NotSent> {
     return this.endpoint.run(
       () =>
         new Promise((resolve) => {
@@ -53,7 +53,7 @@ class World {
     return this.#sent.length;
   }
 
-  async ends(outcome: GenerationOutcome): Promise<GenerationOutcome> {
+  async ends(outcome: GenerationOutcome): Promise<GenerationOutcome | NotSent> {
     const running = this.run();
     this.end(outcome);
     return running;
@@ -146,23 +146,21 @@ t.test('serves what it lists, and by default what is configured or comes first',
   t.equal(configured.defaultModel, 'mine');
 });
 
-t.test(
-  'is out at its first dead connection; what waits ends as interrupted, without being sent',
-  async (t) => {
-    const world = setup(t, 1);
-    const runs = [world.run(), world.run(), world.run()];
-    world.end(failure('hard'));
-    const [first, ...waiting] = await Promise.all(runs);
-    t.match(first, { class: 'hard' });
-    t.match(waiting, [{ class: 'hard' }, { class: 'hard' }]);
-    t.equal(world.sent, 1);
-    t.match(world.endpoint.state, {
-      phase: 'down',
-      reason: 'it was hard',
-      probeAtMs: world.clock.monotonicMs() + 500,
-    });
-  },
-);
+t.test('is out at its first dead connection; what waits is handed back unsent', async (t) => {
+  const world = setup(t, 1);
+  const runs = [world.run(), world.run(), world.run()];
+  world.end(failure('hard'));
+  const [first, ...waiting] = await Promise.all(runs);
+  t.match(first, { class: 'hard' });
+  t.same(waiting, [{ kind: 'not_sent' }, { kind: 'not_sent' }]);
+  t.same(await world.run(), { kind: 'not_sent' }, 'and so is what comes too late');
+  t.equal(world.sent, 1);
+  t.match(world.endpoint.state, {
+    phase: 'down',
+    reason: 'it was hard',
+    probeAtMs: world.clock.monotonicMs() + 500,
+  });
+});
 
 t.test('the deaths of one moment count as one', async (t) => {
   const world = setup(t, 4);
@@ -196,17 +194,17 @@ t.test('a full server pauses as long as it asks for, and stays up', async (t) =>
   const [overloaded, waiting] = [world.run(), world.run()];
   world.end(failure('overload', 7_000));
   await overloaded;
+  t.same(await waiting, { kind: 'not_sent' }, 'what waits may run elsewhere');
   t.equal(world.endpoint.state.phase, 'up');
-  t.notOk(world.endpoint.hasRoom);
+  t.ok(world.endpoint.isPaused);
   await world.clock.advance(6_999);
+  t.notOk(world.endpoint.hasRoom);
   t.equal(world.sent, 1);
   const changesBefore = world.changes;
   await world.clock.advance(1);
-  t.equal(world.sent, 2);
   t.ok(world.endpoint.hasRoom);
   t.ok(world.changes > changesBefore, 'says that it has room again');
-  world.end(success);
-  await waiting;
+  await world.ends(success);
 });
 
 t.test('without a Retry-After it pauses for a second', async (t) => {
@@ -218,14 +216,14 @@ t.test('without a Retry-After it pauses for a second', async (t) => {
   t.ok(world.endpoint.hasRoom);
 });
 
-t.test('what waits in a pause is set free when the endpoint dies meanwhile', async (t) => {
+t.test('an endpoint that dies in its pause forgets the pause', async (t) => {
   const world = setup(t, 2);
   const [overloaded, running, waiting] = [world.run(), world.run(), world.run()];
   world.end(failure('overload', 300_000));
   await overloaded;
   world.end(failure('hard'));
   await running;
-  t.match(await waiting, { class: 'hard' });
+  t.same(await waiting, { kind: 'not_sent' });
   t.equal(world.sent, 2);
   world.endpoint.markUp(['m']);
   t.ok(world.endpoint.hasRoom, 'a server that came back is not the one that asked for patience');
@@ -254,6 +252,20 @@ t.test('a misconfigured server is out for half a minute, with its reason', async
   });
 });
 
+t.test('one that has answered may refuse twice in a row before it counts as misconfigured', async (t) => {
+  const world = setup(t);
+  for (let round = 0; round < 3; round += 1) {
+    await world.ends(success);
+    for (let count = 0; count < 2; count += 1) await world.ends(failure('misconfigured'));
+    t.equal(world.endpoint.state.phase, 'up');
+  }
+  await world.ends(failure('misconfigured'));
+  t.equal(world.endpoint.state.phase, 'down');
+  world.endpoint.markUp(['m']);
+  await world.ends(failure('misconfigured'));
+  t.equal(world.endpoint.state.phase, 'down', 'what it answered before does not count');
+});
+
 t.test('neither the lines that a server refuses nor our own cancellations count against it', async (t) => {
   const world = setup(t);
   for (let count = 0; count < 20; count += 1) {
@@ -263,11 +275,11 @@ t.test('neither the lines that a server refuses nor our own cancellations count 
   t.ok(world.endpoint.hasRoom);
 });
 
-t.test('stop() leaves no timer, sends nothing more, and lets nobody wait', async (t) => {
+t.test('stop() leaves no timer, sends nothing more, and hands back what waits', async (t) => {
   const world = setup(t, 1);
   const [running, waiting] = [world.run(), world.run()];
   world.endpoint.stop();
-  await Promise.allSettled([waiting]);
+  t.same(await waiting, { kind: 'not_sent' });
   world.end(failure('overload'));
   await running;
   t.equal(world.sent, 1);
@@ -288,12 +300,15 @@ t.test('stop() leaves no timer, sends nothing more, and lets nobody wait', async
 });
 
 t.test('a request that throws is the caller’s surprise, and gives its place back', async (t) => {
-  const { endpoint } = setup(t, 1);
+  const world = setup(t, 1);
+  const { endpoint } = world;
+  const changesBefore = world.changes;
   await t.rejects(
     endpoint.run(() => Promise.reject(new Error('bug'))),
     { message: 'bug' },
   );
   t.equal(endpoint.load, 0);
+  t.ok(world.changes > changesBefore, 'and says so');
   t.equal(await endpoint.run(async () => success), success);
 });
 

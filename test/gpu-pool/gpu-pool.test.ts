@@ -66,6 +66,13 @@ t.test('picks the least loaded, in turns where they are equal', async (t) => {
   }
   t.same(picks.slice(0, 3).sort(), ['a', 'b', 'c']);
   t.same(picks.slice(3).sort(), ['a', 'b', 'c']);
+  const uneven = await setup(t, { a: ['m'], b: ['m'] }, { window: 4 });
+  for (let count = 0; count < 3; count += 1) occupy(t, uneven.endpoint('a'));
+  for (let count = 0; count < 3; count += 1) {
+    const picked = uneven.pool.pick(null, nowhere)!;
+    t.equal(picked.name, 'b');
+    occupy(t, picked);
+  }
   const idle = await setup(t, { a: ['m'], b: ['m'] });
   t.same(
     Array.from({ length: 4 }, () => idle.pool.pick(null, nowhere)?.name).sort(),
@@ -123,24 +130,48 @@ t.test('a model is served nowhere only when everybody who should be there has sa
 
 t.test('says what it waits for: who is dead and why, or where nobody answered', async (t) => {
   const { pool, endpoint } = await setup(t, { a: 'hard', b: 'misconfigured' });
-  t.equal(pool.waitingFor, 'a model server to come back (a: connection refused; b: it is misconfigured)');
+  t.equal(
+    pool.waitingFor(null),
+    'a model server to come back (a: connection refused; b: it is misconfigured)',
+  );
   endpoint('a').markUp(['m']);
-  t.equal(pool.waitingFor, null);
+  t.equal(pool.waitingFor(null), null);
+  t.equal(pool.waitingFor('m'), null);
+  t.equal(
+    pool.waitingFor('big'),
+    'a server of the model "big" (none at a; b: it is misconfigured)',
+    'a line that asks for another model',
+  );
   endpoint('a').markUp([]);
-  t.equal(pool.waitingFor, 'a chat model (none at a)', 'a server with nothing installed');
+  endpoint('b').markUp([]);
+  t.equal(pool.waitingFor(null), 'a chat model (none at a, b)', 'servers with nothing installed');
 
   const ports = await setup(t, {}, { isExpected: false, count: 8 });
-  t.equal(ports.pool.waitingFor, 'a model server: none answered at http://gpu-0 … http://gpu-7');
+  t.equal(ports.pool.waitingFor(null), 'a model server: none answered at http://gpu-0 … http://gpu-7');
   ports.endpoint('gpu-3').markUp(['m']);
   ports.endpoint('gpu-3').markDown('engine dead', 500);
-  t.equal(ports.pool.waitingFor, 'a model server to come back (gpu-3: engine dead)', 'seen before: known');
+  t.equal(
+    ports.pool.waitingFor(null),
+    'a model server to come back (gpu-3: engine dead)',
+    'seen before: known',
+  );
 });
 
-t.test('counts the capacity of those that are up', async (t) => {
-  const { pool, endpoint } = await setup(t, { a: ['m'], b: ['m'], c: 'hard' }, { window: 4 });
-  t.equal(pool.capacity, 8);
-  endpoint('a').markDown('gone', 500);
-  t.equal(pool.capacity, 4);
+t.test('full servers are waited for, busy ones are not', async (t) => {
+  const { pool, clock, endpoint } = await setup(t, { a: ['m'], b: ['m'] }, { window: 1 });
+  while (endpoint('b').hasRoom) occupy(t, endpoint('b'));
+  await endpoint('a').run(async () => modelFailure('overload', 'full', { retryAfterMs: 5_000 }));
+  t.equal(pool.waitingFor(null), null, 'b works');
+  t.notOk(pool.hasRoom);
+  t.ok(pool.isServing);
+  endpoint('b').markDown('gone', 1_000_000);
+  t.match(pool.waitingFor('m'), /^a to have room again/);
+  t.ok(pool.isServing);
+  await clock.advance(5_000);
+  t.equal(pool.waitingFor('m'), null);
+  t.ok(pool.hasRoom);
+  endpoint('a').markDown('gone', 1_000_000);
+  t.notOk(pool.hasRoom || pool.isServing);
 });
 
 t.test('finds a server that starts later, and one that comes back', async (t) => {
@@ -215,7 +246,7 @@ t.test('follows a real server through its death and its return', async (t) => {
   t.teardown(() => pool.stop());
   await pool.start();
   pool.open();
-  t.equal(pool.waitingFor, null);
+  t.equal(pool.waitingFor(null), null);
   const goesOn = async (condition: () => boolean) => {
     await until('the pool to notice', async () => {
       await clock.advance(500);
@@ -223,8 +254,8 @@ t.test('follows a real server through its death and its return', async (t) => {
     });
   };
   await server.refuse();
-  await goesOn(() => pool.waitingFor !== null);
-  t.match(pool.waitingFor, /real: /);
+  await goesOn(() => pool.waitingFor(null) !== null);
+  t.match(pool.waitingFor(null), /real: /);
   await server.accept();
   await goesOn(() => pool.pick('m', nowhere) !== null);
 });

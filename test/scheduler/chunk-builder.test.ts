@@ -26,7 +26,8 @@ const unpack = (chunks: readonly NewChunk[]) =>
   chunks.flatMap((chunk) =>
     String(chunk.text)
       .split('\n')
-      .map((text, index) => [chunk.firstLine + index, text]),
+      .map((text, index) => [chunk.firstLine + index, text] as const)
+      .filter(([number]) => !chunk.blankLines.includes(number)),
   );
 
 const line = (number: number, length: number): Line => ({
@@ -39,7 +40,7 @@ const uploads = fc
   .array(
     fc.record({
       run: fc.integer({ min: 1, max: 300 }),
-      hole: fc.nat(2),
+      hole: fc.oneof(fc.nat(2), fc.constantFrom(CHUNK_LINES, CHUNK_LINES + 1, 1_000_000)),
       length: fc.oneof(
         fc.nat(20),
         fc.constantFrom(0, CHUNK_BYTES / 2, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1),
@@ -61,7 +62,7 @@ const uploads = fc
     return lines;
   });
 
-t.test('chunks hold all lines, in order, consecutive, and within the limits', async () => {
+t.test('chunks hold all lines, in order, under their numbers, and within the limits', async () => {
   fc.assert(
     fc.property(uploads, (lines) => {
       const chunks = build(lines, ({ number }) => number % 7 === 0);
@@ -77,7 +78,7 @@ t.test('chunks hold all lines, in order, consecutive, and within the limits', as
       for (const chunk of chunks) {
         assert.ok(chunk.lineCount >= 1 && chunk.lineCount <= CHUNK_LINES);
         assert.ok(chunk.text.length <= CHUNK_BYTES || chunk.lineCount === 1);
-        const end = chunk.firstLine + chunk.lineCount;
+        const end = chunk.firstLine + chunk.lineCount + chunk.blankLines.length;
         assert.ok(
           chunk.problems.every(
             (problem) => problem.line % 7 === 0 && problem.line >= chunk.firstLine && problem.line < end,
@@ -123,13 +124,18 @@ t.test('a line over the limit stands alone, between its neighbours', async (t) =
   );
 });
 
-t.test('a blank line in the upload ends the chunk before it', async (t) => {
-  const chunks = build([line(2, 1), line(3, 1), line(5, 1)]);
+t.test('blank lines stay in the text but are no lines, until there are too many of them', async (t) => {
+  const chunks = build([line(2, 1), line(3, 1), line(6, 1), line(6 + CHUNK_LINES + 2, 1)]);
   t.same(
-    chunks.map(({ firstLine, lineCount }) => [firstLine, lineCount]),
+    chunks.map(({ firstLine, lineCount, blankLines, text }) => [
+      firstLine,
+      lineCount,
+      blankLines,
+      String(text),
+    ]),
     [
-      [2, 2],
-      [5, 1],
+      [2, 3, [4, 5], '2\n3\n\n\n6'],
+      [6 + CHUNK_LINES + 2, 1, [], '4'],
     ],
   );
 });

@@ -20,7 +20,7 @@ async function batchOf(chunks: number, linesEach: number): Promise<ActiveBatch> 
     await store.appendChunk(id, chunk(number, 1 + number * linesEach, linesEach));
   }
   await store.commitUpload(id, { options, metadata: null, inputBytes: 1 });
-  return { id, options };
+  return { id, isCancelling: false, options };
 }
 
 /** A claimer of these batches, and what it has put in hand. */
@@ -29,6 +29,7 @@ class World {
   readonly errors: unknown[] = [];
   readonly claimer: Claimer;
   inHand: ClaimedChunk[] = [];
+  isOpen = true;
   claims = 0;
   fills = 0;
   #asking = 0;
@@ -55,11 +56,8 @@ class World {
       }),
       horizonLines: limits.lines ?? 10,
       horizonBytes: limits.bytes ?? 1_000_000,
-      inHand: {
-        lines: () => this.lines(),
-        bytes: () => this.inHand.reduce((sum, item) => sum + item.text.length, 0),
-        linesOf: (id) => this.lines((item) => item.lease.batchId === id),
-      },
+      hand: this.#hand(),
+      isOpen: () => this.isOpen,
       onClaimed: (item) => {
         this.claimed.push(item);
         this.inHand.push(item);
@@ -67,6 +65,20 @@ class World {
       },
       onError: (error) => this.errors.push(error),
     });
+  }
+
+  /** The numbers that the claimer goes by. */
+  #hand(): ConstructorParameters<typeof Claimer>[0]['hand'] {
+    const world = this;
+    return {
+      get lines() {
+        return world.lines();
+      },
+      get bytes() {
+        return world.inHand.reduce((sum, item) => sum + item.text.length, 0);
+      },
+      linesOf: (id) => world.lines((item) => item.lease.batchId === id),
+    };
   }
 
   lines(isCounted: (item: ClaimedChunk) => boolean = () => true): number {
@@ -144,6 +156,18 @@ t.test('a batch with nothing in hand gets one chunk, also beyond the horizon', a
   t.equal(world.claimed.length, 4, 'but only one');
 });
 
+t.test('before the collection is ready only batches that are being cancelled are claimed from', async (t) => {
+  const running = await batchOf(1, 1);
+  const cancelling = { ...(await batchOf(2, 1)), isCancelling: true };
+  const world = setup(t, () => [running, cancelling]);
+  world.isOpen = false;
+  await world.settle();
+  t.same(world.ids, [cancelling.id, cancelling.id]);
+  world.isOpen = true;
+  await world.settle();
+  t.equal(world.ids.at(-1), running.id);
+});
+
 t.test('batches take turns, and the next round begins after the last one that was served', async (t) => {
   const active = [await batchOf(20, 1), await batchOf(20, 1), await batchOf(20, 1)];
   const world = setup(t, () => active, { lines: 4 });
@@ -202,15 +226,27 @@ t.test('a store in trouble is told of, and tried again at the next nudge', async
 
 t.test('after stop() nothing is claimed, and what was on its way has arrived', async (t) => {
   const batch = await batchOf(10, 1);
-  const world = setup(t, () => [batch], { lines: 1_000 });
+  const { promise: held, resolve: release } = Promise.withResolvers<void>();
+  let claims = 0;
+  const world = setup(t, () => [batch], {
+    lines: 1_000,
+    store: {
+      claimChunk: async (id) => {
+        claims += 1;
+        if (claims === 3) await held;
+        return store.claimChunk(id);
+      },
+    },
+  });
   world.claimer.nudge();
-  await until('the first claim to be made', () => world.claims > 0);
-  await world.claimer.stop();
-  const { claims } = world;
-  t.equal(world.claimed.length, claims);
+  await until('the third claim to be on its way', () => claims === 3);
+  const stopping = world.claimer.stop();
+  release();
+  await stopping;
+  t.equal(world.claimed.length, 3);
   world.claimer.nudge();
   await world.claimer.stop();
-  t.equal(world.claims, claims);
+  t.equal(claims, 3);
 });
 
 t.test('whatever ends when: every chunk is claimed once and the bounds hold', async () => {

@@ -201,12 +201,87 @@ t.test('endpoints that die under a line are not its fault, until it looks like t
   ]);
 });
 
+t.test('a line waits long for full servers, and not long for servers that cannot serve it', async (t) => {
+  const full = await setup(t, { names: ['a'] });
+  full.respond = () => failure('overload');
+  full.dispatcher.add(work(1));
+  await full.ended(1);
+  t.equal(full.calls.length, 101);
+  t.match(full.records, [
+    { record: { code: 'generation_overloaded' }, body: { generation: { attempts: 0 } } },
+  ]);
+
+  const misfit = await setup(t, { names: ['a', 'b', 'c', 'd', 'e'] });
+  misfit.respond = () => failure('misconfigured');
+  misfit.dispatcher.add(work(1));
+  await misfit.ended(1);
+  t.equal(misfit.calls.length, 4);
+  t.equal(new Set(misfit.endpoints).size, 4, 'each of them another');
+  t.match(misfit.records, [
+    { record: { code: 'generation_misconfigured' }, body: { generation: { attempts: 0 } } },
+  ]);
+});
+
+t.test('one failure of each kind does not add up to the end of a line', async (t) => {
+  const world = await setup(t, { names: ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'] });
+  world.respond = inTurn(
+    ...[1, 2, 3].map(() => failure('misconfigured')),
+    ...[1, 2, 3].map(() => failure('hard')),
+    ...[1, 2].map(() => failure('ambiguous')),
+  );
+  world.dispatcher.add(work(1));
+  await world.ended(1);
+  t.match(world.records, [{ record: { status: 'succeeded' } }]);
+});
+
+t.test('lines that waited at an endpoint that died go elsewhere, unblamed and in order', async (t) => {
+  const world = await setup(t, { names: ['a', 'b'], window: 1 });
+  const { respond, release } = held();
+  world.respond = (call, index) =>
+    call.endpoint === 'a' && index < 2 ? deadLater(call) : respond(call, index);
+  let die = () => {};
+  const deadLater = (_: Call) =>
+    new Promise<GenerationOutcome>((resolve) => {
+      die = () => resolve(failure('hard'));
+    });
+  const items = Array.from({ length: 6 }, (_, index) => work(index + 1));
+  for (const item of items) world.dispatcher.add(item);
+  await turns();
+  const isOnA = world.calls.find((call) => call.endpoint === 'a')?.task.request.query;
+  die();
+  while (world.records.length < 6) {
+    release();
+    await turns();
+    if (world.inFlight === 0) await world.clock.advance(1_000);
+  }
+  const blamed = items.filter((item) => item.innocentFailures.hard > 0);
+  t.same(
+    blamed.map((item) => item.parsed.request.query),
+    [isOnA],
+    'only the one that was sent',
+  );
+});
+
 t.test('tries again elsewhere, and where it failed only when there is nobody else', async (t) => {
   const world = await setup(t, { names: ['a', 'b', 'c'] });
   world.respond = () => failure('ambiguous');
   world.dispatcher.add(work(1));
   await world.ended(1);
   t.same([...world.endpoints].sort(), ['a', 'b', 'c']);
+
+  const busy = await setup(t, { names: ['a', 'b'] });
+  const { respond, release } = held();
+  busy.respond = (call, index) => (index === 1 ? failure('ambiguous') : respond(call, index));
+  busy.dispatcher.add(work(1));
+  busy.dispatcher.add(work(2));
+  await until('the second attempt', async () => {
+    await busy.clock.advance(1_000);
+    return busy.calls.length === 3;
+  });
+  t.equal(busy.endpoints[2], busy.endpoints[0], 'also where the other one has more to do');
+  release();
+  release();
+  await busy.ended(2);
 
   const alone = await setup(t, { names: ['a'] });
   alone.respond = inTurn(failure('ambiguous'));
@@ -347,6 +422,25 @@ t.test('a surprise goes to whoever minds them, and the endpoint goes on', async 
   await world.ended(1);
   t.match(world.surprises, [{ message: 'bug' }]);
   t.match(world.records, [{ record: { line: 2, status: 'succeeded' } }]);
+});
+
+t.test('surprises leave no line behind, however many there are at once', async (t) => {
+  const world = await setup(t, { names: ['a'], window: 1 });
+  world.respond = () => Promise.reject(new Error('bug'));
+  for (let line = 1; line <= 20; line += 1) world.dispatcher.add(work(line));
+  for (let count = 0; count < 20; count += 1) await turns();
+  t.equal(world.surprises.length, 20);
+});
+
+t.test('a stop does not wait for lines that wait for their next attempt', async (t) => {
+  const world = await setup(t);
+  world.respond = () => failure('ambiguous');
+  world.dispatcher.add(work(1));
+  await turns();
+  await world.dispatcher.stop(1_000_000);
+  t.equal(world.calls.length, 1);
+  await world.clock.advance(60_000);
+  t.equal(world.calls.length, 1);
 });
 
 t.test('a stop lets what runs end, and starts nothing more', async (t) => {

@@ -136,6 +136,15 @@ t.test('lines whose model has no place do not hold up the others of their batch'
   t.equal(feed.size, 3);
 });
 
+t.test('nor do lines that want to go elsewhere hold up those that have not failed yet', async (t) => {
+  const feed = feedOf(...batch('a', 2));
+  const { work: failed } = feed.take(anywhere)!;
+  failed.avoid.add('gpu-0');
+  feed.pushFront(failed);
+  t.same(names(drain(feed, (item) => (item.avoid.has('gpu-0') ? null : 'gpu-0'))), ['a2']);
+  t.same(names(drain(feed)), ['a1']);
+});
+
 t.test('asks once for each queue when there is no place', async (t) => {
   const feed = feedOf(...batch('a', 50), ...batch('b', 50, 'm'), ...batch('b', 50));
   let asked = 0;

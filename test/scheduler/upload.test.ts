@@ -218,17 +218,19 @@ t.test('a source that breaks off leaves nothing, however much has been stored', 
   });
 });
 
-t.test('a disk that fails on the way fails the upload', async (t) => {
-  const before = await traces();
-  let chunks = 0;
-  const failing = altered(store, {
-    appendChunk(id, chunk) {
-      chunks += 1;
-      return chunks === 3 ? Promise.reject(new Error('disk full')) : store.appendChunk(id, chunk);
-    },
-  });
+t.test('a disk that fails on the way fails the upload, at its last chunk too', async (t) => {
   const lines = Array.from({ length: 3000 }, (_, index) => line(`q${index}`)).join('\n');
-  await t.rejects(upload(lines, { into: failing }), { message: 'disk full' });
+  const before = await traces();
+  for (const broken of [0, 3, Math.floor(3000 / 256)]) {
+    const failing = altered(store, {
+      async appendChunk(id, chunk) {
+        if (chunk.number !== broken) return store.appendChunk(id, chunk);
+        for (let turns = 0; turns < 50; turns += 1) await new Promise(setImmediate);
+        throw new Error('disk full');
+      },
+    });
+    await t.rejects(upload(lines, { into: failing }), { message: 'disk full' }, `chunk ${broken}`);
+  }
   t.equal(await traces(), before);
 });
 

@@ -235,6 +235,10 @@ t.test('lists are paged from the newest on', async (t) => {
 });
 
 t.test('cancel: running calls are aborted, finished lines stay, every other line is recorded', async (t) => {
+  await until(
+    'the batches of other tests to end',
+    async () => (await service.metric('ragmill_queue_lines')) === 0,
+  );
   const first = server.requests.length;
   server.respond((request) =>
     request.index < first + 3 ? { kind: 'answer' } : { kind: 'answer', hold: true },

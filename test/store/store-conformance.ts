@@ -254,6 +254,34 @@ export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderT
     t.same(await read(2, true), [3, 5, 6]);
   });
 
+  t.test('blank lines within a chunk are no lines of the batch', async (t) => {
+    const { store } = await open(t);
+    await store.beginUpload('b1');
+    const text = Buffer.from('one\n\n\nfour\nfive');
+    await store.appendChunk('b1', {
+      number: 0,
+      firstLine: 1,
+      lineCount: 3,
+      blankLines: [2, 3],
+      text,
+      problems: [],
+    });
+    const batch = await store.commitUpload('b1', { options, metadata: null, inputBytes: 1 });
+    t.equal(batch.total, 3);
+    const { lease } = await claimed(store, 'b1');
+    const read = async () =>
+      (await store.readRecordsInInputOrder('b1', { afterLine: 0, limit: 9, stopAtGap: true })).map(
+        ({ line }) => line,
+      );
+    await store.appendRecords(lease, [record(4), record(1)]);
+    t.same(await read(), [1, 4], 'they are no gap');
+    await store.releaseChunk(lease);
+    const again = await claimed(store, 'b1');
+    t.same(new Set(again.finishedLines), new Set([1, 4]));
+    t.equal(await store.appendRecords(again.lease, [record(5)]), 'batch_ended');
+    t.same(await read(), [1, 4, 5]);
+  });
+
   t.test('watchers are told of every change of their batch', async (t) => {
     const { store } = await open(t);
     await uploaded(store, 'b1', [[1, 2]]);

@@ -39,8 +39,9 @@ CREATE TABLE chunks (
   batch_key        INTEGER NOT NULL REFERENCES batches (key) ON DELETE CASCADE,
   number           INTEGER NOT NULL,
   first_line       INTEGER NOT NULL,
-  line_count       INTEGER NOT NULL,
-  open_lines       INTEGER NOT NULL,            -- lines without a record
+  span             INTEGER NOT NULL,            -- lines of the upload, blank ones included
+  blank_lines      TEXT,                        -- JSON of the numbers of the blank ones
+  open_lines       INTEGER NOT NULL,            -- lines of the batch without a record
   input            BLOB NOT NULL,               -- zstd of the lines as uploaded
   problems         TEXT,                        -- JSON of its lines that cannot be run
   lease_token      INTEGER,
@@ -48,7 +49,7 @@ CREATE TABLE chunks (
   PRIMARY KEY (batch_key, number)
 ) STRICT;
 CREATE INDEX chunks_open ON chunks (batch_key, number) WHERE open_lines > 0;
-CREATE INDEX chunks_by_line ON chunks (batch_key, first_line, line_count);
+CREATE INDEX chunks_by_line ON chunks (batch_key, first_line, span);
 
 CREATE TABLE records (
   batch_key INTEGER NOT NULL REFERENCES batches (key) ON DELETE CASCADE,
