@@ -11,6 +11,7 @@ import { corpusFile, questions, type ResultLine } from '../fakes/running-service
 import { until } from '../fakes/until.ts';
 
 const QUIET = () => {};
+const NDJSON = { 'content-type': 'application/x-ndjson' };
 
 function start(t: Test, settings: Readonly<Record<string, string>>, folder?: string): ServiceProcess {
   const service = new ServiceProcess(
@@ -22,8 +23,7 @@ function start(t: Test, settings: Readonly<Record<string, string>>, folder?: str
 }
 
 async function upload(service: ServiceProcess, lines: string): Promise<string> {
-  const headers = { 'content-type': 'application/x-ndjson' };
-  const answer = await fetch(`${service.url}/batches`, { method: 'POST', headers, body: lines });
+  const answer = await fetch(`${service.url}/batches`, { method: 'POST', headers: NDJSON, body: lines });
   return ((await answer.json()) as { id: string }).id;
 }
 
@@ -125,7 +125,7 @@ t.test('SIGTERM: running lines get their grace, streams break off, the exit is c
     async () => (await fetch(`${service.url}/readyz`)).status === 503,
   );
   t.equal(
-    (await fetch(`${service.url}/batches`, { method: 'POST', body: '' })).status,
+    (await fetch(`${service.url}/batches`, { method: 'POST', headers: NDJSON, body: '{}' })).status,
     503,
     'uploads are refused, and that is still said',
   );
