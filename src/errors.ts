@@ -1,7 +1,7 @@
 // The catalogue of errors: every code a user can meet, in one place. Codes are stable; texts may improve.
 
 /** HTTP status and title of each code. Codes that only ever stand on a line or end a start carry status 500. */
-const catalogue = {
+export const catalogue = {
   // requests
   bad_request: { status: 400, title: 'The request is malformed' },
   invalid_option: { status: 400, title: 'An option is unknown or out of range' },
@@ -9,7 +9,6 @@ const catalogue = {
   forbidden_origin: { status: 403, title: 'A web page may not change this service' },
   not_found: { status: 404, title: 'No such resource' },
   batch_not_found: { status: 404, title: 'No such batch' },
-  method_not_allowed: { status: 405, title: 'The method is not allowed here' },
   batch_finished: { status: 409, title: 'The batch has already ended' },
   too_large: { status: 413, title: 'The upload is over a limit' },
   unsupported_media_type: { status: 415, title: 'The content type or encoding is not supported' },

@@ -1,12 +1,13 @@
 // The reading connection: short statements, each its own transaction, so that no reader holds back the log's
 // checkpoints however slowly its client takes the answer.
 
-import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import type { Batch } from '../domain/batch.ts';
 import type { CollectionRecord } from '../domain/collection.ts';
 import type { StoredRecord } from '../domain/record.ts';
 import { RagmillError } from '../errors.ts';
 import { toBatch, toCollectionRecord, toStoredRecord } from './sqlite-rows.ts';
+import { SqliteStatements } from './sqlite-statements.ts';
 import type { ActiveBatch, InputOrderPage, RecordPage } from './store.ts';
 
 /** A page ends after this many characters, however few records they are. */
@@ -16,39 +17,41 @@ const VISIBLE = "status <> 'uploading'";
 
 export class SqliteReader {
   readonly #database: DatabaseSync;
-  readonly #statements = new Map<string, StatementSync>();
+  readonly #statements: SqliteStatements;
 
   constructor(database: DatabaseSync) {
     this.#database = database;
+    this.#statements = new SqliteStatements(database);
   }
 
   storeId(): string {
-    return String(this.#prepare("SELECT value FROM meta WHERE key = 'store_id'").get()?.value);
+    return String(this.#statements.prepare("SELECT value FROM meta WHERE key = 'store_id'").get()?.value);
   }
 
   batch(id: string): Batch | null {
-    const row = this.#prepare(`SELECT * FROM batches WHERE id = ? AND ${VISIBLE}`).get(id);
+    const row = this.#statements.prepare(`SELECT * FROM batches WHERE id = ? AND ${VISIBLE}`).get(id);
     return row ? toBatch(row) : null;
   }
 
   batches(after: string | null, limit: number): { batches: Batch[]; hasMore: boolean } {
     let below = Number.MAX_SAFE_INTEGER;
     if (after !== null) {
-      const row = this.#prepare(`SELECT key FROM batches WHERE id = ? AND ${VISIBLE}`).get(after);
+      const row = this.#statements.prepare(`SELECT key FROM batches WHERE id = ? AND ${VISIBLE}`).get(after);
       if (!row)
         throw new RagmillError('batch_not_found', `No batch has the id ${after} that stands in "after".`);
       below = Number(row.key);
     }
-    const rows = this.#prepare(
-      `SELECT * FROM batches WHERE key < ? AND ${VISIBLE} ORDER BY key DESC LIMIT ?`,
-    ).all(below, limit + 1);
+    const rows = this.#statements
+      .prepare(`SELECT * FROM batches WHERE key < ? AND ${VISIBLE} ORDER BY key DESC LIMIT ?`)
+      .all(below, limit + 1);
     return { batches: rows.slice(0, limit).map(toBatch), hasMore: rows.length > limit };
   }
 
   activeBatches(): ActiveBatch[] {
-    return this.#prepare(
-      "SELECT id, status, options FROM batches WHERE status IN ('in_progress', 'cancelling') ORDER BY key",
-    )
+    return this.#statements
+      .prepare(
+        "SELECT id, status, options FROM batches WHERE status IN ('in_progress', 'cancelling') ORDER BY key",
+      )
       .all()
       .map((row) => ({
         id: String(row.id),
@@ -58,23 +61,27 @@ export class SqliteReader {
   }
 
   currentCollection(): CollectionRecord | null {
-    const row = this.#prepare('SELECT * FROM collections ORDER BY generation DESC LIMIT 1').get();
+    const row = this.#statements.prepare('SELECT * FROM collections ORDER BY generation DESC LIMIT 1').get();
     return row ? toCollectionRecord(row) : null;
   }
 
   records(batchId: string, page: RecordPage): StoredRecord[] {
     const key = this.#key(batchId);
-    const rows = this.#prepare(
-      'SELECT seq, line, status, body FROM records WHERE batch_key = ? AND seq > ? ORDER BY seq LIMIT ?',
-    ).iterate(key, page.afterSeq, page.limit);
+    const rows = this.#statements
+      .prepare(
+        'SELECT seq, line, status, body FROM records WHERE batch_key = ? AND seq > ? ORDER BY seq LIMIT ?',
+      )
+      .iterate(key, page.afterSeq, page.limit);
     return takePage(rows, () => true);
   }
 
   recordsInInputOrder(batchId: string, page: InputOrderPage): StoredRecord[] {
     const key = this.#key(batchId);
-    const rows = this.#prepare(
-      'SELECT seq, line, status, body FROM records WHERE batch_key = ? AND line > ? ORDER BY line LIMIT ?',
-    ).iterate(key, page.afterLine, page.limit);
+    const rows = this.#statements
+      .prepare(
+        'SELECT seq, line, status, body FROM records WHERE batch_key = ? AND line > ? ORDER BY line LIMIT ?',
+      )
+      .iterate(key, page.afterLine, page.limit);
     if (!page.stopAtGap) return takePage(rows, () => true);
     const following = this.#lineFollower(key);
     let expected = following(page.afterLine);
@@ -91,7 +98,7 @@ export class SqliteReader {
 
   /** Answers which line of the batch follows a line: blank lines of an upload are none. */
   #lineFollower(key: number): (line: number) => number | null {
-    const chunkAfter = this.#prepare(
+    const chunkAfter = this.#statements.prepare(
       `SELECT first_line, span, blank_lines FROM chunks
        WHERE batch_key = ? AND first_line + span > ? AND first_line >=
          coalesce((SELECT max(first_line) FROM chunks WHERE batch_key = ? AND first_line <= ?), 0)
@@ -116,18 +123,9 @@ export class SqliteReader {
   }
 
   #key(batchId: string): number {
-    const row = this.#prepare(`SELECT key FROM batches WHERE id = ? AND ${VISIBLE}`).get(batchId);
+    const row = this.#statements.prepare(`SELECT key FROM batches WHERE id = ? AND ${VISIBLE}`).get(batchId);
     if (!row) throw new RagmillError('batch_not_found', `No batch has the id ${batchId}.`);
     return Number(row.key);
-  }
-
-  #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
-    if (!statement) {
-      statement = this.#database.prepare(sql);
-      this.#statements.set(sql, statement);
-    }
-    return statement;
   }
 }
 

@@ -1,27 +1,28 @@
 // The writing side of a batch's result log: gives records their seqs and keeps the batch's counters in step.
 
-import type { StatementSync } from 'node:sqlite';
 import type { NewRecord } from '../domain/record.ts';
+import type { SqliteStatements } from './sqlite-statements.ts';
 
 export class SqliteRecordLog {
-  readonly #prepare: (sql: string) => StatementSync;
+  readonly #statements: SqliteStatements;
 
-  constructor(prepare: (sql: string) => StatementSync) {
-    this.#prepare = prepare;
+  constructor(statements: SqliteStatements) {
+    this.#statements = statements;
   }
 
   linesWithRecord(batchKey: number, firstLine: number, span: number): number[] {
-    return this.#prepare('SELECT line FROM records WHERE batch_key = ? AND line >= ? AND line < ?')
+    return this.#statements
+      .prepare('SELECT line FROM records WHERE batch_key = ? AND line >= ? AND line < ?')
       .all(batchKey, firstLine, firstLine + span)
       .map((row) => Number(row.line));
   }
 
   /** Appends those records whose line has none yet; answers how many. */
   append(batchKey: number, records: readonly NewRecord[]): number {
-    const batch = this.#prepare('SELECT last_seq, collection_generations FROM batches WHERE key = ?').get(
-      batchKey,
-    );
-    const insert = this.#prepare(
+    const batch = this.#statements
+      .prepare('SELECT last_seq, collection_generations FROM batches WHERE key = ?')
+      .get(batchKey);
+    const insert = this.#statements.prepare(
       `INSERT INTO records (batch_key, seq, line, status, body) VALUES (?, ?, ?, ?, ?)
        ON CONFLICT (batch_key, line) DO NOTHING`,
     );
@@ -44,26 +45,28 @@ export class SqliteRecordLog {
     const sum = (value: (record: NewRecord) => number) =>
       written.reduce((total, record) => total + value(record), 0);
     const are = (is: (record: NewRecord) => boolean) => sum((record) => (is(record) ? 1 : 0));
-    this.#prepare(
-      `UPDATE batches SET
+    this.#statements
+      .prepare(
+        `UPDATE batches SET
          last_seq = last_seq + ?, succeeded = succeeded + ?, failed = failed + ?, cancelled = cancelled + ?,
          rag_success = rag_success + ?, rag_soft_failure = rag_soft_failure + ?, rag_hard_failure = rag_hard_failure + ?,
          prompt_tokens = prompt_tokens + ?, completion_tokens = completion_tokens + ?, cached_tokens = cached_tokens + ?,
          collection_generations = ?
        WHERE key = ?`,
-    ).run(
-      written.length,
-      are((record) => record.status === 'succeeded'),
-      are((record) => record.status === 'failed'),
-      are((record) => record.status === 'cancelled'),
-      are((record) => record.rag === 'success'),
-      are((record) => record.rag === 'soft_failure'),
-      are((record) => record.rag === 'hard_failure'),
-      sum((record) => record.promptTokens),
-      sum((record) => record.completionTokens),
-      sum((record) => record.cachedTokens),
-      JSON.stringify([...generations].sort((a, b) => a - b)),
-      batchKey,
-    );
+      )
+      .run(
+        written.length,
+        are((record) => record.status === 'succeeded'),
+        are((record) => record.status === 'failed'),
+        are((record) => record.status === 'cancelled'),
+        are((record) => record.rag === 'success'),
+        are((record) => record.rag === 'soft_failure'),
+        are((record) => record.rag === 'hard_failure'),
+        sum((record) => record.promptTokens),
+        sum((record) => record.completionTokens),
+        sum((record) => record.cachedTokens),
+        JSON.stringify([...generations].sort((a, b) => a - b)),
+        batchKey,
+      );
   }
 }

@@ -7,7 +7,7 @@
 // (W3) a write under a token that is not the chunk's changes nothing.
 
 import { randomUUID } from 'node:crypto';
-import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import type { ClaimedChunk, Lease, NewChunk } from '../domain/chunk.ts';
 import type { CollectionRecord } from '../domain/collection.ts';
@@ -15,16 +15,16 @@ import type { NewRecord } from '../domain/record.ts';
 import { RagmillError } from '../errors.ts';
 import { SqliteRecordLog } from './sqlite-record-log.ts';
 import { toCollectionRecord } from './sqlite-rows.ts';
+import { SqliteStatements } from './sqlite-statements.ts';
 import type { AppendResult, NewBatch } from './store.ts';
 
 export class SqliteWriter {
-  readonly #database: DatabaseSync;
-  readonly #statements = new Map<string, StatementSync>();
+  readonly #statements: SqliteStatements;
   readonly #log: SqliteRecordLog;
 
   constructor(database: DatabaseSync) {
-    this.#database = database;
-    this.#log = new SqliteRecordLog((sql) => this.#prepare(sql));
+    this.#statements = new SqliteStatements(database);
+    this.#log = new SqliteRecordLog(this.#statements);
   }
 
   /** Before the first operation: no upload and no lease outlives the process that held it. */
@@ -221,21 +221,12 @@ export class SqliteWriter {
     );
   }
 
-  #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
-    if (!statement) {
-      statement = this.#database.prepare(sql);
-      this.#statements.set(sql, statement);
-    }
-    return statement;
-  }
-
   #run(sql: string, ...values: (string | number | Uint8Array | null)[]): number {
-    return Number(this.#prepare(sql).run(...values).changes);
+    return Number(this.#statements.prepare(sql).run(...values).changes);
   }
 
   #get(sql: string, ...values: (string | number)[]) {
-    return this.#prepare(sql).get(...values);
+    return this.#statements.prepare(sql).get(...values);
   }
 }
 
