@@ -16,6 +16,7 @@ export interface DemoResult {
 
 const BAR_WIDTH = 30;
 const MAX_COLUMNS = 100;
+const INDENT = '     ';
 /** Plain output says how far it is every so many answers. */
 const PLAIN_INTERVAL = 10;
 /** All that could move a terminal's cursor or recolour it: answers are somebody else's text. */
@@ -75,14 +76,15 @@ export class DemoScreen {
   }
 
   #wrapped(text: string): string {
-    const columns = Math.min(this.#out.columns ?? MAX_COLUMNS, MAX_COLUMNS) - 5;
+    // A terminal that does not know its size says 0.
+    const columns = Math.min(this.#out.columns || MAX_COLUMNS, MAX_COLUMNS) - INDENT.length;
     const lines = [''];
     for (const word of text.split(' ')) {
       const line = lines.at(-1) ?? '';
       if (line !== '' && line.length + 1 + word.length > columns) lines.push(word);
       else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`;
     }
-    return lines.map((line) => `     ${line}`).join('\n');
+    return lines.map((line) => `${INDENT}${line}`).join('\n');
   }
 }
 
