@@ -59,12 +59,19 @@ export async function startApp(around: Surroundings): Promise<App> {
     const reason = new RagmillError('shutting_down', 'The service is stopping.');
     draining.abort(reason);
     await bringingUp;
+    const graceMs = settings.SHUTDOWN_GRACE_MS;
+    const inFlight = parts.pool.endpoints.reduce((sum, endpoint) => sum + endpoint.inFlight, 0);
+    log.info(
+      { inFlight, graceMs },
+      'stopping: running answers have their grace, a second signal ends at once',
+    );
     try {
-      await parts.scheduler.stop(settings.SHUTDOWN_GRACE_MS);
+      await parts.scheduler.stop(graceMs);
     } finally {
       closing.abort(reason);
       await resources.disposeAsync();
     }
+    log.info('stopped');
   };
   return {
     url,

@@ -70,7 +70,7 @@ export const settingsSchema = Type.Object({
   GPU_CONCURRENCY: Type.String({
     pattern: '^(auto|[1-9][0-9]{0,3})$',
     default: 'auto',
-    description: 'Requests an endpoint may have in flight; auto: 4',
+    description: '`auto` (4) or a number: requests an endpoint may have in flight',
   }),
   GPU_API_KEY: Type.Optional(Type.String({ description: 'Sent to model servers as a bearer token' })),
   MODEL: Type.Optional(

@@ -10,17 +10,15 @@ import { systemClock } from './time.ts';
 const CLOSE_MARGIN_MS = 10_000;
 
 async function serve(settings: Settings): Promise<void> {
+  // Started by another program over a channel (the demo), it ends with that program, however that one ended.
+  if (process.channel) process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
   const log = pino({ level: settings.LOG_LEVEL });
   const app = await startApp({ settings, log, clock: systemClock });
   // A second signal while this runs ends the process at once.
-  closeWithGrace(
-    { delay: settings.SHUTDOWN_GRACE_MS + CLOSE_MARGIN_MS, logger: log },
-    async ({ err, signal }) => {
-      if (err) log.fatal({ err }, 'unexpected error');
-      else log.info({ signal }, 'stopping');
-      await app.stop();
-    },
-  );
+  closeWithGrace({ delay: settings.SHUTDOWN_GRACE_MS + CLOSE_MARGIN_MS, logger: log }, async ({ err }) => {
+    if (err) log.fatal({ err }, 'unexpected error');
+    await app.stop();
+  });
   void app.failed.then(async (error) => {
     await app.stop();
     giveUp(error);

@@ -56,7 +56,7 @@ const rankPollMs = 1_000;
 export class Bootstrap {
   readonly #options: BootstrapOptions;
   readonly #identity: CollectionIdentity;
-  #state: BootstrapState = { phase: 'waiting_for_rank' };
+  #state: BootstrapState = { phase: 'checking' };
 
   constructor(options: BootstrapOptions) {
     this.#options = options;
@@ -94,6 +94,7 @@ export class Bootstrap {
       signal.throwIfAborted();
       const token = await rankZero.acquireRankZero();
       if (token !== null) return token;
+      this.#enter({ phase: 'waiting_for_rank' });
       await clock.sleep(rankPollMs, signal);
     }
   }
@@ -166,7 +167,8 @@ export class Bootstrap {
     const isProgress = state.phase === 'filling' && this.#state.phase === 'filling';
     this.#state = state;
     const { log } = this.#options;
-    if (state.phase === 'failed') log.error({ err: state.error }, 'the collection could not be prepared');
+    if (state.phase === 'failed')
+      log.error({ reason: state.error.message }, 'the collection could not be prepared');
     else log[isProgress ? 'debug' : 'info'](state, 'bootstrap');
   }
 }

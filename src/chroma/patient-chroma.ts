@@ -64,7 +64,10 @@ export class PatientChroma {
       signal.throwIfAborted();
       if (!isCurable(result)) throw new RagmillError('chroma_refused', `Chroma refused: ${result.message}.`);
       if (clock.monotonicMs() - startMs >= patienceMs) {
-        throw new RagmillError('chroma_unavailable', `${result.message}, for ${patienceMs} ms now.`);
+        throw new RagmillError(
+          'chroma_unavailable',
+          `${result.message}, for ${patienceMs} ms now. Start Chroma there, correct CHROMA_URL, or unset it for the embedded one.`,
+        );
       }
       if (failures === 0) log.warn({ reason: result.message }, 'waiting for Chroma');
       await clock.sleep(fullJitterMs(failures, retryBaseMs, retryCapMs), signal);

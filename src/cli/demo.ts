@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { parseArgs } from 'node:util';
+import { chatModels } from '../model-server/embedding-models.ts';
 import { type DemoResult, DemoScreen } from './demo-screen.ts';
 import { ServiceProcess } from './service-process.ts';
 
@@ -13,6 +14,8 @@ const LOCAL_MODEL_SERVER = 'http://127.0.0.1:11434';
 /** Questions for a real model, which may need seconds for each. */
 const FEW = 8;
 const LOOK_TIMEOUT_MS = 1_500;
+/** How often the demo looks whether anything is in the way. */
+const WATCH_INTERVAL_MS = 3_000;
 
 const USAGE = `npm run demo [-- options]
   --keep      leave the service running
@@ -45,14 +48,15 @@ function readOptions(): DemoOptions {
   }
 }
 
-/** The models of a server on Ollama's port, or null when nothing like one answers. */
+/** The chat models of a server on Ollama's port, or null when it has none or nothing like one answers. */
 async function findModelServer(): Promise<string[] | null> {
   try {
     const answer = await fetch(`${LOCAL_MODEL_SERVER}/v1/models`, {
       signal: AbortSignal.timeout(LOOK_TIMEOUT_MS),
     });
     const { data } = (await answer.json()) as { data: { id: string }[] };
-    return answer.ok && data.length > 0 ? data.map((model) => model.id) : null;
+    const models = chatModels(data.map((model) => model.id));
+    return answer.ok && models.length > 0 ? models : null;
   } catch {
     return null;
   }
@@ -100,7 +104,7 @@ function sumUp(summary: Summary, screen: DemoScreen): void {
   const total = summary.succeeded + summary.failed;
   screen.say(`
 ${total} lines in ${summary.seconds.toFixed(1)} s (${(total / summary.seconds).toFixed(1)} lines/s): ${summary.succeeded} succeeded, ${summary.failed} failed.
-${summary.softFailures} soft failures (questions for which no context was found, so they went to the model alone).`);
+${summary.softFailures} soft failures${summary.softFailures > 0 ? ': no context was found, so the question went to the model alone' : ''}.`);
 }
 
 function sayHowToGoOn(service: ServiceProcess, isKept: boolean, screen: DemoScreen): void {
@@ -128,15 +132,16 @@ async function run(options: DemoOptions, screen: DemoScreen): Promise<number> {
       ? `A model server answers on port 11434 (${models.join(', ')}): it is used. --embedded would ignore it.`
       : 'The built-in extractive model answers: it quotes the sentences that fit best and writes none of its own.',
   );
-  const service = new ServiceProcess(
-    models ? { GPU_ENDPOINTS: LOCAL_MODEL_SERVER } : { EMBEDDED_MODEL: 'on' },
-  );
-  stopOnSignal(service, screen);
+  const settings = models ? { GPU_ENDPOINTS: LOCAL_MODEL_SERVER } : { EMBEDDED_MODEL: 'on' };
+  const service = new ServiceProcess(settings, { isOutliving: options.keep });
+  stopWithUs(service, screen);
   let isKept = false;
   try {
     await service.ready((reason) => screen.say(`… ${reason}`));
     screen.say(`ready; asking ${lines.length} of ${all.length} questions about ragmill's own documentation`);
-    const summary = await follow(service, await upload(service.url, lines), lines, screen);
+    const batchId = await upload(service.url, lines);
+    const unwatch = sayWhatItWaitsFor(service, batchId, screen);
+    const summary = await follow(service, batchId, lines, screen).finally(unwatch);
     sumUp(summary, screen);
     isKept = options.keep;
     sayHowToGoOn(service, isKept, screen);
@@ -147,14 +152,35 @@ async function run(options: DemoOptions, screen: DemoScreen): Promise<number> {
   }
 }
 
-/** Ctrl-C leaves nothing running and nothing lying about. */
-function stopOnSignal(service: ServiceProcess, screen: DemoScreen): void {
+/** A model server that dies or refuses everything must not look like a slow one. Answers how to end the watch. */
+function sayWhatItWaitsFor(service: ServiceProcess, batchId: string, screen: DemoScreen): () => void {
+  let told: string | null = null;
+  const look = async () => {
+    const answer = await fetch(`${service.url}/batches/${batchId}`).catch(() => null);
+    if (!answer?.ok) return;
+    const { progress } = (await answer.json()) as { progress: { waiting_for: string | null } };
+    if (progress.waiting_for !== null && progress.waiting_for !== told) {
+      screen.say(
+        `… waiting for ${progress.waiting_for}. Ctrl-C ends the demo; --embedded needs no model server.`,
+      );
+    }
+    told = progress.waiting_for;
+  };
+  const watch = setInterval(() => void look(), WATCH_INTERVAL_MS);
+  return () => clearInterval(watch);
+}
+
+/** Ctrl-C, or a reader of our output that has had enough, leaves nothing running and nothing lying about. */
+function stopWithUs(service: ServiceProcess, screen: DemoScreen): void {
+  const stop = (exitCode: number) => void service.stop().then(() => process.exit(exitCode));
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => {
       screen.say('\nstopping');
-      void service.stop().then(() => process.exit(130));
+      stop(130);
     });
   }
+  // Every write to a closed pipe is an error of its own.
+  process.stdout.on('error', () => stop(0));
 }
 
 const screen = new DemoScreen(process.stdout);

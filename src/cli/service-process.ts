@@ -12,6 +12,13 @@ import { settingsSchema } from '../config.ts';
 const SERVER = fileURLToPath(new URL('../server.ts', import.meta.url));
 const POLL_INTERVAL_MS = 100;
 
+export interface ServiceProcessOptions {
+  /** That of an earlier process, to go on with its data. */
+  readonly folder?: string;
+  /** true: it may run on when the caller ends. */
+  readonly isOutliving?: boolean;
+}
+
 export class ServiceProcess {
   /** Holds the data folder and the log; removed by stop(). */
   readonly folder: string;
@@ -22,15 +29,16 @@ export class ServiceProcess {
    * Starts it with these settings and no others, whatever the shell has set; in the folder of an earlier process it
    * goes on with that one's data.
    */
-  constructor(settings: Readonly<Record<string, string>>, folder = mkdtempSync(join(tmpdir(), 'ragmill-'))) {
-    this.folder = folder;
+  constructor(settings: Readonly<Record<string, string>>, options: ServiceProcessOptions = {}) {
+    this.folder = options.folder ?? mkdtempSync(join(tmpdir(), 'ragmill-'));
     const environment = { ...process.env };
     for (const name of Object.keys(settingsSchema.properties)) delete environment[name];
     const log = openSync(this.logPath, 'w');
     this.#child = spawn(process.execPath, [SERVER], {
       // A group of its own: Ctrl-C is for the caller to handle, and it may outlive the terminal.
       detached: true,
-      stdio: ['ignore', log, log],
+      // The service ends when this channel breaks: it does not outlive a caller that was killed.
+      stdio: options.isOutliving ? ['ignore', log, log] : ['ignore', log, log, 'ipc'],
       env: { ...environment, HOST: '127.0.0.1', PORT: '0', DATA_DIR: join(this.folder, 'data'), ...settings },
     });
     closeSync(log);

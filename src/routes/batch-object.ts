@@ -132,9 +132,10 @@ export function toBatchObject(batch: Batch, services: Services): Static<typeof b
 function progressOf(batch: Batch, services: Services) {
   const open = batch.lineCounts.queued + batch.lineCounts.leased;
   const rate = services.scheduler.linesPerSecond(batch.id);
+  const waitingFor = open > 0 ? services.waitingFor(batch.options.model) : null;
   return {
     lines_per_second: Math.round(rate * 100) / 100,
-    eta_seconds: open > 0 && rate > 0 ? Math.ceil(open / rate) : null,
-    waiting_for: open > 0 ? services.waitingFor(batch.options.model) : null,
+    eta_seconds: open > 0 && rate > 0 && waitingFor === null ? Math.ceil(open / rate) : null,
+    waiting_for: waitingFor,
   };
 }

@@ -104,6 +104,9 @@ function bodyOf(request: FastifyRequest): Readable {
   return request.body as Readable;
 }
 
+const FILE_AS_FIELD =
+  'The part "file" is a field, not a file: give it a file name (curl -F file=@questions.jsonl).';
+
 /** Fields may stand before or after the file. */
 async function receiveForm(request: FastifyRequest, upload: Upload): Promise<UploadOptions> {
   // A client that is gone already would never be noticed: the parser hears only what happens from now on.
@@ -111,6 +114,8 @@ async function receiveForm(request: FastifyRequest, upload: Upload): Promise<Upl
   const fields: Record<string, unknown> = {};
   let hasFile = false;
   for await (const part of request.parts()) {
+    if (part.type === 'field' && part.fieldname === 'file')
+      throw new RagmillError('bad_request', FILE_AS_FIELD);
     if (part.type === 'field') fields[part.fieldname] = part.value;
     else {
       checkFilePart(part, hasFile);
@@ -173,5 +178,5 @@ function brokenOff(request: FastifyRequest, error: unknown): Error {
 }
 
 function isFormError(error: unknown): boolean {
-  return error instanceof Error && /end of form|Malformed part|Multipart/i.test(error.message);
+  return error instanceof Error && /unexpected end of (form|multipart data)/i.test(error.message);
 }

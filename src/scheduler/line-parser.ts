@@ -167,5 +167,10 @@ function bad(code: ErrorCode, message: string, value: object = {}): BadLine {
 function describe(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   // V8 quotes the whole text for short inputs; the position is what helps.
-  return message.replace(/, "[\s\S]*$/, '').replace(/ is not valid JSON$/, '');
+  const reason = message
+    .replace(/, "[\s\S]*$/, '')
+    .replace(/ is not valid JSON$/, '')
+    .replace(/ \(line \d+ column \d+\)$/, '');
+  // What curl -d does to a file: it takes the newlines out.
+  return reason.includes('after JSON') ? `${reason}; were newlines lost? (curl needs --data-binary)` : reason;
 }

@@ -149,7 +149,7 @@ export class Scheduler {
       const error = {
         code: 'cancelled',
         message: 'The batch was cancelled before this line was answered.',
-        stage: 'input',
+        stage: 'generation',
       } as const;
       this.#writer.add(chunk, unrunRecord(head, { status: 'cancelled', error }));
     } else if (line.kind === 'bad') {

@@ -75,14 +75,13 @@ export class Upload {
       throw new RagmillError('empty_upload', 'The upload has no lines. Send one JSON object a line.');
     }
     if (this.#badLines > 0 && (options.onInvalid === 'reject' || this.#badLines === this.#lines)) {
-      const which = this.#badLines === this.#lines ? 'None of the' : `${this.#badLines} of the`;
-      throw new RagmillError(
-        'invalid_lines',
-        `${which} ${this.#lines} lines can be run. Nothing was stored.`,
-        {
-          lines: this.#problems,
-        },
-      );
+      const counted =
+        this.#badLines === this.#lines
+          ? `None of the ${this.#lines} lines can`
+          : `${this.#badLines} of the ${this.#lines} lines cannot`;
+      throw new RagmillError('invalid_lines', `${counted} be run. Nothing was stored.`, {
+        lines: this.#problems,
+      });
     }
     return this.#store.commitUpload(this.id, { options, metadata, inputBytes: this.#bytes });
   }

@@ -28,9 +28,13 @@ export function lockDataDir(dataDir: string): DataDirLock {
         { cause: error },
       );
     }
-    throw new RagmillError('data_dir_unusable', `${dataDir} cannot be used as DATA_DIR: ${message}`, {
-      cause: error,
-    });
+    throw new RagmillError(
+      'data_dir_unusable',
+      `${dataDir} cannot be used: ${message}. Set DATA_DIR to a folder that this user may write.`,
+      {
+        cause: error,
+      },
+    );
   }
   const held = database;
   return {

@@ -14,9 +14,10 @@ const QUIET = () => {};
 const NDJSON = { 'content-type': 'application/x-ndjson' };
 
 function start(t: Test, settings: Readonly<Record<string, string>>, folder?: string): ServiceProcess {
+  const options = folder === undefined ? {} : { folder };
   const service = new ServiceProcess(
     { CORPUS_PATH: corpusFile(t), GENERATION_THREADS: '1', ...settings },
-    folder,
+    options,
   );
   t.teardown(() => service.stop());
   return service;
@@ -169,7 +170,10 @@ t.test('a start that cannot succeed ends with one line that says why', async (t)
     [{ GPU_ENDPOINTS: 'ftp://x' }, undefined, /GPU_ENDPOINTS/],
   ];
   for (const [settings, folder, words] of starts) {
-    const service = new ServiceProcess({ CORPUS_PATH: corpusFile(t), ...settings }, folder);
+    const service = new ServiceProcess(
+      { CORPUS_PATH: corpusFile(t), ...settings },
+      folder === undefined ? {} : { folder },
+    );
     await t.rejects(service.ready(QUIET), { message: words });
     t.equal(await service.end('SIGTERM'), 1);
     if (folder === undefined) await service.stop();
