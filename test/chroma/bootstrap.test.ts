@@ -256,7 +256,7 @@ t.test('waits for rank 0 while another process holds it, and can be stopped mean
   const stopping = new AbortController();
   const bootstrap = new Bootstrap(world);
   const running = bootstrap.run(stopping.signal);
-  t.equal(bootstrap.state.phase, 'waiting_for_rank');
+  await until('it to wait', () => bootstrap.state.phase === 'waiting_for_rank');
   stopping.abort();
   await t.rejects(running, { name: 'AbortError' });
 });
