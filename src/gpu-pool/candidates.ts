@@ -44,6 +44,13 @@ export function parseEndpoints(list: string): EndpointCandidate[] {
       'GPU_ENDPOINTS names two endpoints alike. Give each its own name.',
     );
   }
+  const urls = new Set(candidates.map((candidate) => candidate.url));
+  if (urls.size < candidates.length) {
+    throw new RagmillError(
+      'config_invalid',
+      'GPU_ENDPOINTS names one server twice: it would get twice its window.',
+    );
+  }
   return candidates;
 }
 

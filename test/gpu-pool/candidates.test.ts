@@ -51,6 +51,13 @@ t.test('a list without an entry is a mistake, not an empty pool', async (t) => {
     t.throws(() => parseEndpoints(list), { code: 'config_invalid' }, list);
 });
 
+t.test('one server under two names is a mistake', async (t) => {
+  t.throws(() => parseEndpoints('a=http://x:1,b=http://x:1/v1'), {
+    code: 'config_invalid',
+    message: /twice/,
+  });
+});
+
 t.test('names tell endpoints apart', async (t) => {
   t.throws(() => parseEndpoints('a=http://x,a=http://y'), { code: 'config_invalid' });
   t.throws(
