@@ -64,12 +64,22 @@ export class ServiceProcess {
     for (;;) {
       if (this.#hasEnded) throw new Error(this.lastWords());
       this.#url ??= this.#findUrl();
-      const answer = this.#url && (await fetch(`${this.#url}/readyz`).catch(() => null));
-      if (answer && answer.status === 200) return;
-      const reason = answer ? ((await answer.json()) as { reasons: string[] }).reasons.join(', ') : '';
-      if (reason !== '' && reason !== told) tell(reason);
-      told = reason;
+      const readiness = await this.#readiness();
+      if (readiness.isReady) return;
+      if (readiness.reason !== '' && readiness.reason !== told) tell(readiness.reason);
+      told = readiness.reason;
       await sleep(POLL_INTERVAL_MS);
+    }
+  }
+
+  /** An answer that does not come, or breaks off, is none: the process may be starting, or ending. */
+  async #readiness(): Promise<{ isReady: boolean; reason: string }> {
+    try {
+      const answer = await fetch(`${this.url}/readyz`);
+      const { reasons } = (await answer.json()) as { reasons: string[] };
+      return { isReady: answer.status === 200, reason: reasons.join(', ') };
+    } catch {
+      return { isReady: false, reason: '' };
     }
   }
 

@@ -33,6 +33,8 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Fast
     // A HEAD of a stream must not run it.
     exposeHeadRoutes: false,
     forceCloseConnections: 'idle',
+    // While connections close, whoever still asks gets a real answer: readiness says why, uploads are refused by name.
+    return503OnClosing: false,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     // An unknown option is a mistake to be told, not to be dropped.
     ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: true } },
