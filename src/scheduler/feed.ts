@@ -10,21 +10,14 @@ interface Queue {
 export class Feed {
   /** By batch, model and endpoints to avoid, in the order of their turns. */
   readonly #queues = new Map<string, Queue>();
-  #size = 0;
-
-  get size(): number {
-    return this.#size;
-  }
 
   push(work: Work): void {
     this.#queue(work).lines.push(work);
-    this.#size += 1;
   }
 
   /** A line that comes back from a failed try goes first. */
   pushFront(work: Work): void {
     this.#queue(work).lines.unshift(work);
-    this.#size += 1;
   }
 
   /**
@@ -37,7 +30,6 @@ export class Feed {
       const found = work ? place(work) : null;
       if (!work || found === null) continue;
       queue.lines.shift();
-      this.#size -= 1;
       this.#queues.delete(key);
       if (queue.lines.length > 0) this.#queues.set(key, queue);
       return { work, place: found };
@@ -55,7 +47,6 @@ export class Feed {
       // Set in place, not deleted and set again: the queue keeps its turn, and this loop comes to an end.
       else this.#queues.set(key, { lines: kept });
     }
-    this.#size -= removed.length;
     return removed;
   }
 

@@ -72,7 +72,6 @@ t.test('loses nothing and gives nothing twice, whatever comes, goes and is remov
           assert.equal(next === null, ![...inside].some(isFitting), 'what has a place is found');
           if (next) leaves(next.work);
         }
-        assert.equal(feed.size, inside.size);
       }
       for (const item of drain(feed)) leaves(item);
       assert.equal(inside.size, 0);
@@ -133,7 +132,7 @@ t.test('lines whose model has no place do not hold up the others of their batch'
     taken.map((item) => item.parsed.options.model),
     ['free', 'free'],
   );
-  t.equal(feed.size, 3);
+  t.equal(drain(feed).length, 3, 'the others are still there');
 });
 
 t.test('nor do lines that want to go elsewhere hold up those that have not failed yet', async (t) => {
