@@ -5,7 +5,7 @@ import type { Embedder } from '../domain/embedder.ts';
 import { type FoundRecord, textAsIndexed } from './chunk-record.ts';
 
 /**
- * Passages asked of the index for each one wanted. Measured on 240 and on 11,000 chunks with the answers to 1,190
+ * Passages asked of the index for each one wanted. Measured once, by hand, on 240 and on 11,000 chunks with the answers to 1,190
  * questions: the right passage comes first for .938 and .931 of them instead of .903 and .889.
  */
 const candidatesPerPassage = 4;

@@ -2,7 +2,7 @@
 // differ in the others, and what is left of collisions is as often below the true value as above it.
 
 /**
- * Places of a term. On 11,000 chunks and 1,024 dimensions, exact search put the right passage among the first five
+ * Places of a term. Once, by hand, on 11,000 chunks and 1,024 dimensions, exact search put the right passage among the first five
  * for .904 of the questions with one place, .955 with four; eight bring nothing more on the small set.
  */
 export const placesPerTerm = 4;

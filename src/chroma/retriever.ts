@@ -55,7 +55,7 @@ type Ending = RetrievalOutcome extends infer Outcome
 
 /**
  * One call with 16 to 64 questions answers 1.0 to 4.9 times as many per second as single calls, and more than one or two
- * calls at a time add latency without adding speed (measured with 10,000 and 100,000 vectors).
+ * calls at a time add latency without adding speed (measured once, by hand, with 10,000 and 100,000 vectors).
  */
 const defaultMaxBatchQuestions = 64;
 const defaultMaxInFlight = 2;

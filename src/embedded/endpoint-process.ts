@@ -50,13 +50,10 @@ export class EndpointProcess {
       detached: true,
     });
     this.#child = child;
-    const listening = (async () => {
-      for await (const line of createInterface({ input: child.stdout })) {
-        return String(JSON.parse(line).listening);
-      }
-      throw new Error('the embedded model endpoint ended before it listened');
-    })();
-    return listening;
+    for await (const line of createInterface({ input: child.stdout })) {
+      return String(JSON.parse(line).listening);
+    }
+    throw new Error('the embedded model endpoint ended before it listened');
   }
 
   async #supervise(port: number): Promise<void> {

@@ -21,7 +21,7 @@ import { Hand } from './hand.ts';
 import { ProgressMeter } from './progress.ts';
 import { RecordWriter, type SchedulerLog } from './record-writer.ts';
 import { failedRecord, unrunRecord } from './result-record.ts';
-import type { LeasedChunk, Work } from './work.ts';
+import { beginWork, type LeasedChunk, type Work } from './work.ts';
 
 interface RetrievalQuery {
   readonly query: string;
@@ -156,18 +156,7 @@ export class Scheduler {
       const error = { code: line.bad.code, message: line.bad.message, stage: 'input' } as const;
       this.#writer.add(chunk, unrunRecord(head, { status: 'failed', error }));
     } else {
-      const work: Work = {
-        chunk,
-        line: line.line,
-        parsed: line.parsed,
-        retrieval: null,
-        retrievalMs: 0,
-        queuedMs: 0,
-        readyAtMs: 0,
-        attempts: 0,
-        innocentFailures: { hard: 0, overload: 0, misconfigured: 0 },
-        avoid: new Set(),
-      };
+      const work = beginWork(chunk, line.line, line.parsed);
       this.#run(work).catch((error) => this.#surprise(work, error));
     }
   }

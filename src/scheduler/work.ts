@@ -36,6 +36,22 @@ export interface Work {
   readonly avoid: Set<string>;
 }
 
+/** A line at the beginning of its way. */
+export function beginWork(chunk: LeasedChunk, line: number, parsed: ParsedLine): Work {
+  return {
+    chunk,
+    line,
+    parsed,
+    retrieval: null,
+    retrievalMs: 0,
+    queuedMs: 0,
+    readyAtMs: 0,
+    attempts: 0,
+    innocentFailures: { hard: 0, overload: 0, misconfigured: 0 },
+    avoid: new Set(),
+  };
+}
+
 export function passagesOf(work: Work): readonly Passage[] {
   return work.retrieval?.kind === 'success' ? work.retrieval.passages : [];
 }

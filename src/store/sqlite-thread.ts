@@ -78,7 +78,7 @@ function giveBackDisk(database: DatabaseSync): void {
   try {
     database.exec(`PRAGMA incremental_vacuum(${VACUUM_PAGES})`);
   } catch {
-    // A full disk has no room to make room; the next group tries again.
+    // A full disk has no room to make room; the next time something is deleted, or the next start, tries again.
     return;
   }
   setImmediate(() => giveBackDisk(database));
@@ -118,6 +118,7 @@ function serve(port: MessagePort): void {
     return;
   }
   port.postMessage({ id: 0, value: null } satisfies WriterAnswer);
+  giveBackDisk(database);
 
   port.on('message', (first: WriterCall | 'close') => {
     const calls: WriterCall[] = [];
@@ -128,7 +129,7 @@ function serve(port: MessagePort): void {
     }
     if (calls.length > 0) {
       for (const answer of runGroup(database, writer, calls)) port.postMessage(answer);
-      giveBackDisk(database);
+      if (calls.some((call) => call.method === 'abandonUpload')) giveBackDisk(database);
     }
     if (next === 'close') {
       database.close();

@@ -129,8 +129,8 @@ export class RunningService {
 
 let collections = 0;
 
-/** Starts it and waits until it is ready. */
-export async function startService(
+/** Starts it: it listens, and is on its way to being ready. It stops with the test. */
+export async function launchService(
   t: Test,
   settings: Readonly<Record<string, string>>,
 ): Promise<RunningService> {
@@ -151,7 +151,15 @@ export async function startService(
     clock: systemClock,
   });
   t.teardown(() => app.stop());
-  const service = new RunningService(app);
+  return new RunningService(app);
+}
+
+/** Starts it and waits until it is ready. */
+export async function startService(
+  t: Test,
+  settings: Readonly<Record<string, string>>,
+): Promise<RunningService> {
+  const service = await launchService(t, settings);
   await service.ready();
   return service;
 }

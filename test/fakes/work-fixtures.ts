@@ -1,7 +1,7 @@
 // Lines in hand, as the stages pass them on, and how generations end.
 
 import type { GenerationSuccess } from '../../src/domain/generation.ts';
-import type { LeasedChunk, Work } from '../../src/scheduler/work.ts';
+import { beginWork, type LeasedChunk, type Work } from '../../src/scheduler/work.ts';
 import { options } from './batch-fixtures.ts';
 
 let lastToken = 0;
@@ -20,23 +20,12 @@ export function work(
   line: number,
   { chunk = leasedChunk(), model = null }: { chunk?: LeasedChunk; model?: string | null } = {},
 ): Work {
-  return {
-    chunk,
-    line,
-    parsed: {
-      customId: `q${line}`,
-      request: { shape: 'native', query: `question ${line}` },
-      metadata: null,
-      options: { ...options, model },
-    },
-    retrieval: null,
-    retrievalMs: 0,
-    queuedMs: 0,
-    readyAtMs: 0,
-    attempts: 0,
-    innocentFailures: { hard: 0, overload: 0, misconfigured: 0 },
-    avoid: new Set(),
-  };
+  return beginWork(chunk, line, {
+    customId: `q${line}`,
+    request: { shape: 'native', query: `question ${line}` },
+    metadata: null,
+    options: { ...options, model },
+  });
 }
 
 export const success: GenerationSuccess = {

@@ -1,18 +1,14 @@
 // Stopping: whatever clients do, it comes to an end, and leaves nothing behind.
 
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import pino from 'pino';
 import t from 'tap';
-import { startApp } from '../../src/app.ts';
-import { readSettings } from '../../src/config.ts';
-import { systemClock } from '../../src/time.ts';
 import { startFakeModelServer } from '../fakes/fake-model-server.ts';
-import { corpusFile, questions, startService } from '../fakes/running-service.ts';
+import { launchService, questions, startService } from '../fakes/running-service.ts';
 import { until } from '../fakes/until.ts';
 
 t.test('a client that reads nothing and one that sends nothing hold up no stop', async (t) => {
@@ -51,41 +47,23 @@ t.test('a client that reads nothing and one that sends nothing hold up no stop',
 });
 
 t.test('a stop that comes while the service is still starting leaves nothing', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'ragmill-stop-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-  const settings = readSettings({
-    PORT: '0',
-    DATA_DIR: folder,
-    CORPUS_PATH: corpusFile(t),
-    EMBEDDED_MODEL: 'on',
-  });
+  const DATA_DIR = mkdtempSync(join(tmpdir(), 'ragmill-stop-'));
+  t.teardown(() => rmSync(DATA_DIR, { recursive: true, force: true }));
+  // The second round shows that the first one left the data folder free.
   for (let round = 0; round < 2; round += 1) {
-    const app = await startApp({ settings, log: pino({ level: 'silent' }), clock: systemClock });
-    t.equal((await fetch(`${app.url}/readyz`)).status, 503, 'it listens before it is ready, and says so');
-    await app.stop();
+    const service = await launchService(t, { EMBEDDED_MODEL: 'on', DATA_DIR });
+    t.equal((await service.fetch('/readyz')).status, 503, 'it listens before it is ready, and says so');
+    await service.app.stop();
+    await t.rejects(service.fetch('/livez'), 'it listens no more');
   }
-  t.ok(existsSync(join(folder, 'ragmill.sqlite')));
 });
 
 t.test('lines cancelled before the collection is ready are recorded at once', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'ragmill-stop-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   // Nothing answers there, so the service never becomes ready.
-  const settings = readSettings({
-    PORT: '0',
-    DATA_DIR: folder,
-    CORPUS_PATH: corpusFile(t),
-    CHROMA_URL: 'http://127.0.0.1:9',
-  });
-  const app = await startApp({ settings, log: pino({ level: 'silent' }), clock: systemClock });
-  t.teardown(() => app.stop());
-  const headers = { 'content-type': 'application/x-ndjson' };
-  const upload = await fetch(`${app.url}/batches`, { method: 'POST', headers, body: questions(3) });
-  t.equal(upload.status, 201, 'uploads are taken before READY');
-  const { id } = (await upload.json()) as { id: string };
-  t.match(await (await fetch(`${app.url}/batches/${id}`)).json(), { progress: { waiting_for: /Chroma/ } });
-  await fetch(`${app.url}/batches/${id}/cancel`, { method: 'POST' });
-  const results = await (await fetch(`${app.url}/batches/${id}/results`)).text();
-  t.equal(results.trim().split('\n').length, 3);
-  t.match(await (await fetch(`${app.url}/batches/${id}`)).json(), { status: 'cancelled' });
+  const service = await launchService(t, { EMBEDDED_MODEL: 'on', CHROMA_URL: 'http://127.0.0.1:9' });
+  const { id } = await service.upload(questions(3));
+  t.match((await service.batch(id)).progress.waiting_for, /Chroma/);
+  await service.fetch(`/batches/${id}/cancel`, { method: 'POST' });
+  t.equal((await service.allResults(id)).length, 3);
+  t.match(await service.batch(id), { status: 'cancelled' });
 });

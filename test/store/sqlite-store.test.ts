@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +7,7 @@ import t, { type Test } from 'tap';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { chunk, options, record } from '../fakes/batch-fixtures.ts';
 import { ManualClock } from '../fakes/manual-clock.ts';
+import { until } from '../fakes/until.ts';
 import { storeConformance } from './store-conformance.ts';
 
 function scratchFolder(t: Test): string {
@@ -29,6 +31,24 @@ t.test('a second process is kept out of the data folder, until the first has gon
   await first.close();
   const second = await SqliteStore.open({ dataDir, clock });
   await second.close();
+});
+
+t.test('the disk of an upload that was given up is given back', async (t) => {
+  const dataDir = scratchFolder(t);
+  const store = await SqliteStore.open({ dataDir, clock: new ManualClock() });
+  t.teardown(() => store.close());
+  // Random bytes, so that they are as large on the disk as here.
+  const text = () => randomBytes(1024 * 1024);
+  await store.beginUpload('big');
+  for (let number = 0; number < 48; number += 1) {
+    await store.appendChunk('big', { ...chunk(number, number + 1, 1), text: text() });
+  }
+  const observer = new DatabaseSync(join(dataDir, 'ragmill.sqlite'), { readOnly: true });
+  t.teardown(() => observer.close());
+  const pages = () => Number(observer.prepare('PRAGMA page_count').get()?.page_count);
+  const before = pages();
+  await store.abandonUpload('big');
+  await until('most of the file to be gone', () => pages() < before / 2);
 });
 
 t.test('a data folder that cannot be made says so', async (t) => {
