@@ -107,10 +107,15 @@ function bodyOf(request: FastifyRequest): Readable {
 const FILE_AS_FIELD =
   'The part "file" is a field, not a file: give it a file name (curl -F file=@questions.jsonl).';
 
+const NO_BOUNDARY =
+  "The form's content type names no boundary: let the client set it (curl -F, without a Content-Type of your own).";
+
 /** Fields may stand before or after the file. */
 async function receiveForm(request: FastifyRequest, upload: Upload): Promise<UploadOptions> {
   // A client that is gone already would never be noticed: the parser hears only what happens from now on.
   if (request.raw.destroyed) throw new Error('the client has gone');
+  if (!/;\s*boundary=/i.test(request.headers['content-type'] ?? ''))
+    throw new RagmillError('bad_request', NO_BOUNDARY);
   const fields: Record<string, unknown> = {};
   let hasFile = false;
   for await (const part of request.parts()) {

@@ -170,6 +170,10 @@ t.test('forms that are wrong', async (t) => {
     t.equal(problem.code, code);
     t.match(problem.detail, words);
   }
+  const headers = { 'content-type': 'multipart/form-data' };
+  const unbounded = await service.fetch('/batches', { method: 'POST', headers, body: 'x' });
+  t.equal(unbounded.status, 400);
+  t.match(await problemOf(unbounded), { code: 'bad_request', detail: /boundary/ });
   t.equal(await stored(), before);
 });
 
