@@ -11,6 +11,7 @@ import type { Settings } from './config.ts';
 import type { BatchOptions } from './domain/options.ts';
 import { RagmillError } from './errors.ts';
 import { GenerationPool } from './generation/generation-pool.ts';
+import { generateAlone } from './generation/lone-process.ts';
 import { DEFAULT_SYSTEM_PROMPT } from './generation/prompt.ts';
 import type { GpuPool } from './gpu-pool/gpu-pool.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
@@ -30,6 +31,12 @@ export interface App {
   stop(): Promise<void>;
 }
 
+/**
+ * Of the time that a stop may take, what is kept for closing: connections, the last records, child processes. The rest
+ * is for running generations.
+ */
+const CLOSING_SHARE = 0.4;
+const CLOSING_MAX_MS = 5_000;
 /** Time for answers under way when everything else has stopped. */
 const CONNECTION_CLOSE_MS = 1_000;
 
@@ -59,7 +66,8 @@ export async function startApp(around: Surroundings): Promise<App> {
     const reason = new RagmillError('shutting_down', 'The service is stopping.');
     draining.abort(reason);
     await bringingUp;
-    const graceMs = settings.SHUTDOWN_GRACE_MS;
+    const allMs = settings.SHUTDOWN_GRACE_MS;
+    const graceMs = allMs - Math.min(CLOSING_MAX_MS, allMs * CLOSING_SHARE);
     const inFlight = parts.pool.endpoints.reduce((sum, endpoint) => sum + endpoint.inFlight, 0);
     log.info(
       { inFlight, graceMs },
@@ -109,6 +117,7 @@ async function openParts(around: Surroundings, opened: AsyncDisposableStack): Pr
     pool,
     retrieve: (query, signal) => collection.retriever.retrieve(query.query, query, signal),
     generate: (task, signal) => generation.generate(task, signal),
+    generateAlone: (task, signal) => generateAlone(task, signal, log),
     generation: {
       apiKey: settings.GPU_API_KEY ?? null,
       maxAttempts: settings.GENERATION_MAX_ATTEMPTS,
@@ -117,6 +126,7 @@ async function openParts(around: Surroundings, opened: AsyncDisposableStack): Pr
       stallTimeoutMs: settings.GENERATION_STALL_MS,
     },
     defaultSystemPrompt: DEFAULT_SYSTEM_PROMPT,
+    retentionHours: settings.RETENTION_HOURS,
     metrics,
     clock,
     log,
@@ -139,6 +149,7 @@ function servicesOf(
     waitingFor: (model) => collection.waitingFor ?? pool.waitingFor(model),
     beforeScrape: () => refreshGauges(metrics, pool, collection),
     defaultOptions: defaultOptions(settings),
+    defaultSystemPrompt: DEFAULT_SYSTEM_PROMPT,
     uploadLimits: {
       maxBatchLines: settings.MAX_BATCH_LINES,
       maxBatchBytes: settings.MAX_BATCH_BYTES,
@@ -157,6 +168,7 @@ async function bringUp(
 ): Promise<Error | null> {
   const { collection, pool, scheduler } = parts;
   try {
+    scheduler.start();
     const scanned = pool.start();
     await collection.open(parts.store, signal, resources);
     await scanned;
@@ -212,6 +224,9 @@ function defaultOptions(settings: Settings): BatchOptions {
     temperature: 0,
     systemPrompt: null,
     onInvalid: 'fail_line',
+    pauseAfter: null,
+    maxFailures: null,
+    completionWindow: null,
   };
 }
 

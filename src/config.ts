@@ -105,7 +105,13 @@ export const settingsSchema = Type.Object({
   MAX_BATCH_LINES: count(5_000_000, 100_000_000, 'Most lines of an upload'),
   MAX_BATCH_BYTES: count(4 * 1024 ** 3, Number.MAX_SAFE_INTEGER, 'Most bytes of an upload'),
   MAX_LINE_BYTES: count(10 * 1024 ** 2, 256 * 1024 ** 2, 'Most bytes of a line'),
-  SHUTDOWN_GRACE_MS: milliseconds(25_000, 'Time for running generations at a stop'),
+  RETENTION_HOURS: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000,
+    default: 0,
+    description: 'How long ended batches are kept; 0: until they are deleted',
+  }),
+  SHUTDOWN_GRACE_MS: milliseconds(25_000, 'Time for a whole stop, most of it for running generations'),
 });
 
 export type Settings = Readonly<Static<typeof settingsSchema>>;

@@ -62,7 +62,7 @@ export function createMetrics(version: string) {
   };
   gauge('build_info', 'Always 1; the version is a label', ['version']).set({ version }, 1);
 
-  for (const status of ['created', 'completed', 'cancelled']) metrics.batches.inc({ status }, 0);
+  for (const status of ['created', 'completed', 'cancelled', 'expired']) metrics.batches.inc({ status }, 0);
   metrics.lines.inc({ outcome: 'succeeded', code: 'none' }, 0);
   for (const outcome of ['success', 'soft_failure', 'hard_failure']) metrics.ragOutcomes.inc({ outcome }, 0);
   for (const stage of STAGES) metrics.stageDuration.zero({ stage });

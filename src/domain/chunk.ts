@@ -36,14 +36,21 @@ export interface Lease {
   readonly token: number;
 }
 
+/** Deaths of the process, each while the line was started, after which the line is a suspect. */
+export const SUSPECT_DEATHS = 3;
+
 /** A chunk, leased. Blank lines in its text are no lines of the batch. */
 export interface ClaimedChunk {
   readonly lease: Lease;
-  /** true: the batch is being cancelled, its lines get their records without running. */
-  readonly cancelling: boolean;
+  /** How its lines end without running; null: they run. */
+  readonly ending: 'cancelled' | 'expired' | null;
   readonly firstLine: number;
   readonly text: Buffer;
   readonly problems: readonly StoredProblem[];
-  /** Lines of the chunk that have their record already. */
+  /** Lines of the chunk that need no record in this run: they have it, or a retry left them out. */
   readonly finishedLines: readonly number[];
+  /** Open lines that were started at SUSPECT_DEATHS or more deaths of the process. */
+  readonly suspectLines: readonly number[];
+  /** How many more lines may run before the batch pauses (pause_after); null: any number. */
+  readonly runnableLines: number | null;
 }

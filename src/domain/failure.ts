@@ -18,4 +18,6 @@ export interface ModelFailure {
   readonly message: string;
   /** What the server asked for in Retry-After, in milliseconds. */
   readonly retryAfterMs: number | null;
+  /** SHA-256 of the request body, as hex, where one was built. */
+  readonly promptHash?: string;
 }

@@ -34,6 +34,8 @@ export interface GenerationSuccess {
   readonly model: string;
   readonly finishReason: string;
   readonly usage: TokenUsage;
+  /** SHA-256 of the request body, as hex. */
+  readonly promptHash?: string;
 }
 
 export type GenerationOutcome = GenerationSuccess | ModelFailure;

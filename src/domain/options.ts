@@ -22,4 +22,21 @@ export interface RequestOptions {
 export interface BatchOptions extends RequestOptions {
   /** `fail_line`: a bad line becomes a failed result; `reject`: one bad line refuses the upload. */
   readonly onInvalid: 'fail_line' | 'reject';
+  /** Pause when so many lines have run; null: run through. */
+  readonly pauseAfter: number | null;
+  /** Pause at so many failed lines; 0: never; null: when half of at least 200 have failed. */
+  readonly maxFailures: number | null;
+  /** Time for the whole batch, such as `24h`; null: no limit. */
+  readonly completionWindow: string | null;
+}
+
+const WINDOW_UNIT_SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
+
+/** The form of a completion window: a number and its unit. */
+export const COMPLETION_WINDOW = /^[1-9]\d{0,6}[smhd]$/;
+
+/** Seconds of a window that has the form. */
+export function windowSeconds(completionWindow: string): number {
+  const unit = completionWindow.at(-1) as keyof typeof WINDOW_UNIT_SECONDS;
+  return Number(completionWindow.slice(0, -1)) * WINDOW_UNIT_SECONDS[unit];
 }

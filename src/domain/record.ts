@@ -1,8 +1,36 @@
 // The ending of a line, as it enters the result log.
 
-export type RecordStatus = 'succeeded' | 'failed' | 'cancelled';
+import type { Passage } from './passage.ts';
 
-type RagStatus = 'success' | 'soft_failure' | 'hard_failure';
+export type RecordStatus = 'succeeded' | 'failed' | 'cancelled' | 'expired';
+
+export type RagStatus = 'success' | 'soft_failure' | 'hard_failure';
+
+export type Stage = 'input' | 'rag' | 'generation';
+
+/** A passage as it is kept: its distance belongs to the question. */
+export type KeptPassage = Omit<Passage, 'distance'>;
+
+/** One try of a generation. */
+export interface Attempt {
+  readonly endpoint: string;
+  /** `success`, or the class of the failure. */
+  readonly ending: string;
+  readonly code: string | null;
+  readonly message: string | null;
+  readonly durationMs: number;
+}
+
+/** What GET …/lines/:line tells beyond the result: enough to build the line's prompt again. */
+export interface RecordDetails {
+  readonly attempts: readonly Attempt[];
+  /** Content hashes of the passages in the prompt, in their order. */
+  readonly passages: readonly string[];
+  /** SHA-256 of the request body as sent; null where nothing was sent. */
+  readonly promptHash: string | null;
+  /** The model that was asked for; null where nothing was sent. */
+  readonly model: string | null;
+}
 
 /** A record on its way into the store, which gives it its seq. */
 export interface NewRecord {
@@ -13,9 +41,15 @@ export interface NewRecord {
   readonly collectionGeneration: number | null;
   /** From the error catalogue; null where the line succeeded. */
   readonly code: string | null;
+  /** Where it failed; null where it did not, or did not run. */
+  readonly stage: Stage | null;
+  /** The last endpoint that was asked; null: none. */
+  readonly endpoint: string | null;
   readonly promptTokens: number;
   readonly completionTokens: number;
   readonly cachedTokens: number;
+  /** null where the line never ran. */
+  readonly details: RecordDetails | null;
   /** The result line as JSON, without its `seq`: `{"line":4,…}`. */
   readonly body: string;
 }

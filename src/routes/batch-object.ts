@@ -1,7 +1,8 @@
 // The batch as the API shows it: OpenAI's batch object with ragmill's own fields beside it.
 
 import { type Static, Type } from 'typebox';
-import { type Batch, isTerminal } from '../domain/batch.ts';
+import type { Batch } from '../domain/batch.ts';
+import { BATCH_STATUSES, isTerminal } from '../domain/batch-status.ts';
 import { batchOptionSchema, toWireOptions } from '../scheduler/option-schema.ts';
 import type { Services } from './services.ts';
 
@@ -14,7 +15,18 @@ export const batchSchema = Type.Object(
   {
     id: Type.String(),
     object: Type.Literal('batch'),
-    status: Type.Enum(['in_progress', 'completed', 'cancelling', 'cancelled']),
+    status: Type.Enum([...BATCH_STATUSES]),
+    pause_reason: Type.Union(
+      [
+        Type.Object({
+          code: Type.Enum(['requested', 'pause_after', 'max_failures']),
+          message: Type.String(),
+        }),
+        Type.Null(),
+      ],
+      { description: 'Why the batch stands still; null unless it is paused.' },
+    ),
+    run: Type.Integer({ description: '1, and one more with each retry.' }),
     endpoint: Type.Literal('/v1/chat/completions'),
     errors: Type.Null(),
     input_file_id: fileId,
@@ -76,24 +88,29 @@ export const batchSchema = Type.Object(
 export const batchRef = Type.Ref('Batch#');
 
 function nullableOptions() {
-  const { max_distance, model, system_prompt, ...rest } = batchOptionSchema.properties;
-  const orNull = { max_distance, model, system_prompt };
+  const { max_distance, model, system_prompt, pause_after, max_failures, completion_window, ...rest } =
+    batchOptionSchema.properties;
   return {
     ...rest,
-    max_distance: Type.Union([orNull.max_distance, Type.Null()]),
-    model: Type.Union([orNull.model, Type.Null()]),
-    system_prompt: Type.Union([orNull.system_prompt, Type.Null()]),
+    max_distance: Type.Union([max_distance, Type.Null()]),
+    model: Type.Union([model, Type.Null()]),
+    system_prompt: Type.Union([system_prompt, Type.Null()]),
+    pause_after: Type.Union([pause_after, Type.Null()]),
+    max_failures: Type.Union([max_failures, Type.Null()]),
+    completion_window: Type.Union([completion_window, Type.Null()]),
   };
 }
 
 export function toBatchObject(batch: Batch, services: Services): Static<typeof batchSchema> {
   const { lineCounts, usage } = batch;
   const finished = isTerminal(batch.status);
-  const failed = lineCounts.failed + lineCounts.cancelled;
+  const failed = lineCounts.failed + lineCounts.cancelled + lineCounts.expired;
   return {
     id: batch.id,
     object: 'batch',
     status: batch.status,
+    pause_reason: batch.pauseReason,
+    run: batch.run,
     endpoint: '/v1/chat/completions',
     errors: null,
     input_file_id: null,
@@ -101,15 +118,15 @@ export function toBatchObject(batch: Batch, services: Services): Static<typeof b
     error_file_id: null,
     created_at: batch.createdAt,
     in_progress_at: batch.createdAt,
-    expires_at: null,
-    finalizing_at: finished ? batch.endedAt : null,
+    expires_at: batch.expiresAt,
+    finalizing_at: batch.finalizingAt ?? (finished ? batch.endedAt : null),
     completed_at: batch.status === 'completed' ? batch.endedAt : null,
     failed_at: null,
-    expired_at: null,
+    expired_at: batch.status === 'expired' ? batch.endedAt : null,
     cancelling_at: batch.cancellingAt,
     cancelled_at: batch.status === 'cancelled' ? batch.endedAt : null,
     request_counts: { total: batch.total, completed: lineCounts.succeeded, failed },
-    line_counts: { ...lineCounts, expired: 0 },
+    line_counts: { ...lineCounts },
     rag_counts: {
       success: batch.ragCounts.success,
       soft_failure: batch.ragCounts.softFailure,
@@ -132,10 +149,15 @@ export function toBatchObject(batch: Batch, services: Services): Static<typeof b
 function progressOf(batch: Batch, services: Services) {
   const open = batch.lineCounts.queued + batch.lineCounts.leased;
   const rate = services.scheduler.linesPerSecond(batch.id);
-  const waitingFor = open > 0 ? services.waitingFor(batch.options.model) : null;
+  const waitingFor = open > 0 ? whatFor(batch, services) : null;
   return {
     lines_per_second: Math.round(rate * 100) / 100,
     eta_seconds: open > 0 && rate > 0 && waitingFor === null ? Math.ceil(open / rate) : null,
     waiting_for: waitingFor,
   };
+}
+
+function whatFor(batch: Batch, services: Services): string | null {
+  if (batch.status === 'paused') return 'somebody to resume it';
+  return services.waitingFor(batch.options.model);
 }

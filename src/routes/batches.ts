@@ -1,10 +1,11 @@
-// Reading and cancelling batches.
+// Listing and showing batches.
 
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import type { Batch } from '../domain/batch.ts';
 import { RagmillError } from '../errors.ts';
+import type { Store } from '../store/store.ts';
 import { batchRef, toBatchObject } from './batch-object.ts';
 import { problemRef } from './problem.ts';
 import type { Services } from './services.ts';
@@ -58,43 +59,22 @@ export function registerBatches(app: FastifyInstance, services: Services): void 
   const oneBatch = {
     tags: ['batches'],
     params: batchParams,
-    response: { 200: batchRef, 404: problemRef },
+    response: { 200: batchRef, 404: problemRef, 410: problemRef },
   };
 
   routes.get('/batches/:id', { schema: { ...oneBatch, summary: 'One batch' } }, async (request) => {
     const { id } = request.params;
-    return toBatchObject(found(await services.store.getBatch(id), id), services);
-  });
-
-  app.register((scope, _options, done) => {
-    // Clients post all sorts of empty bodies to a URL that takes none.
-    scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser('*', (_request, payload, parsed) => {
-      payload.resume();
-      parsed(null);
-    });
-    const schema = {
-      ...oneBatch,
-      summary: 'Cancel a batch',
-      description: 'Finished lines stay, running ones are aborted. Cancelling again changes nothing.',
-      response: { ...oneBatch.response, 409: problemRef },
-    };
-    scope.withTypeProvider<TypeBoxTypeProvider>().post('/batches/:id/cancel', { schema }, async (request) => {
-      const { id } = request.params;
-      const batch = found(await services.scheduler.cancel(id), id);
-      if (batch.status === 'completed') {
-        throw new RagmillError(
-          'batch_finished',
-          `The batch ${id} has completed; there is nothing to cancel.`,
-        );
-      }
-      return toBatchObject(batch, services);
-    });
-    done();
+    return toBatchObject(await found(await services.store.getBatch(id), id, services.store), services);
   });
 }
 
-export function found(batch: Batch | null, id: string): Batch {
-  if (!batch) throw new RagmillError('batch_not_found', `No batch has the id ${id}.`);
-  return batch;
+/** The batch, or why it is not there. */
+export async function found(
+  batch: Batch | null,
+  id: string,
+  store: Pick<Store, 'wasDeleted'>,
+): Promise<Batch> {
+  if (batch) return batch;
+  if (await store.wasDeleted(id)) throw new RagmillError('batch_deleted', `The batch ${id} was deleted.`);
+  throw new RagmillError('batch_not_found', `No batch has the id ${id}.`);
 }

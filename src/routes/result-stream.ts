@@ -2,7 +2,7 @@
 // waiting for more. It ends cleanly only after the batch's last record; everything else breaks the connection, so
 // that a part is never mistaken for the whole.
 
-import { isTerminal } from '../domain/batch.ts';
+import { isTerminal } from '../domain/batch-status.ts';
 import type { StoredRecord } from '../domain/record.ts';
 import { RagmillError } from '../errors.ts';
 import type { Store } from '../store/store.ts';
@@ -60,7 +60,11 @@ function readPage(store: Store, query: ResultQuery, after: number): Promise<Stor
         limit: PAGE_RECORDS,
         stopAtGap: query.follow,
       })
-    : store.readRecords(query.batchId, { afterSeq: after, limit: PAGE_RECORDS });
+    : store.readRecords(query.batchId, {
+        afterSeq: after,
+        limit: PAGE_RECORDS,
+        currentOnly: query.status !== null,
+      });
 }
 
 function isWanted(record: StoredRecord, status: ResultQuery['status']): boolean {

@@ -49,7 +49,7 @@ export function registerResults(app: FastifyInstance, services: Services): void 
     async (request, reply) => {
       const { id } = request.params;
       const { status, ...query } = request.query;
-      found(await services.store.getBatch(id), id);
+      await found(await services.store.getBatch(id), id, services.store);
       const gone = new AbortController();
       reply.raw.once('close', () => gone.abort());
       const signal = AbortSignal.any([gone.signal, services.closing]);

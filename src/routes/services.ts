@@ -24,6 +24,8 @@ export interface Services {
   /** What lines that ask for this model (null: any) wait for; null when nothing is in their way. */
   readonly waitingFor: (model: string | null) => string | null;
   readonly defaultOptions: BatchOptions;
+  /** The system prompt of batches that name none. */
+  readonly defaultSystemPrompt: string;
   readonly uploadLimits: UploadLimits;
   /** Brings the gauges up to date. */
   readonly beforeScrape: () => void;

@@ -11,7 +11,7 @@ interface StoredBadLine {
 }
 
 export type OpenLine =
-  | { readonly line: number; readonly kind: 'good'; readonly parsed: ParsedLine }
+  | { readonly line: number; readonly kind: 'good'; readonly parsed: ParsedLine; readonly isSuspect: boolean }
   | { readonly line: number; readonly kind: 'bad'; readonly bad: StoredBadLine };
 
 const NEWLINE = 0x0a;
@@ -19,6 +19,7 @@ const NEWLINE = 0x0a;
 /** What was found wrong at upload stands: only there the whole batch was seen. */
 export function openLinesOf(claimed: ClaimedChunk, options: RequestOptions): OpenLine[] {
   const finished = new Set(claimed.finishedLines);
+  const suspects = new Set(claimed.suspectLines);
   const problems = new Map(claimed.problems.map((problem) => [problem.line, problem]));
   return split(claimed.text).flatMap((raw, index): OpenLine[] => {
     const line = claimed.firstLine + index;
@@ -27,7 +28,8 @@ export function openLinesOf(claimed: ClaimedChunk, options: RequestOptions): Ope
     const parsed = parseLine(raw, options);
     const problem = problems.get(line);
     if (problem) return [{ line, kind: 'bad', bad: { ...problem, customId: parsed.customId } }];
-    return ['code' in parsed ? { line, kind: 'bad', bad: parsed } : { line, kind: 'good', parsed }];
+    if ('code' in parsed) return [{ line, kind: 'bad', bad: parsed }];
+    return [{ line, kind: 'good', parsed, isSuspect: suspects.has(line) }];
   });
 }
 

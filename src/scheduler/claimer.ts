@@ -9,10 +9,11 @@ export interface ClaimerOptions {
   /** Lines in hand beyond which only batches with nothing in hand are claimed from. */
   readonly horizonLines: number;
   readonly horizonBytes: number;
-  readonly hand: Pick<Hand, 'lines' | 'bytes' | 'linesOf'>;
-  /** false: the collection is not READY, and only batches that are being cancelled are claimed from. */
+  readonly hand: Pick<Hand, 'lines' | 'bytes' | 'linesOf' | 'isLimited'>;
+  /** false: the collection is not READY, and only batches whose lines end without running are claimed from. */
   readonly isOpen: () => boolean;
-  readonly onClaimed: (claimed: ClaimedChunk, batch: ActiveBatch) => void;
+  /** Answers whether lines of it were taken in hand; else the batch has nothing to give now. */
+  readonly onClaimed: (claimed: ClaimedChunk, batch: ActiveBatch) => boolean;
   readonly onError: (error: unknown) => void;
 }
 
@@ -63,14 +64,16 @@ export class Claimer {
           continue;
         }
         this.#lastBatchId = batch.id;
-        this.#options.onClaimed(claimed, batch);
+        if (!this.#options.onClaimed(claimed, batch)) exhausted.add(batch);
       }
     }
   }
 
   #mayClaim(batch: ActiveBatch): boolean {
     const { hand, isOpen, horizonLines, horizonBytes } = this.#options;
-    if (!isOpen() && !batch.isCancelling) return false;
+    if (!isOpen() && batch.ending === null) return false;
+    // What runs before the stop of pause_after has to end before more can be told to run.
+    if (hand.isLimited(batch.id)) return false;
     // A batch with nothing in hand always gets its first chunk: a small one never waits for a huge one to end.
     return hand.linesOf(batch.id) === 0 || (hand.lines < horizonLines && hand.bytes < horizonBytes);
   }

@@ -3,6 +3,8 @@
 // (D1) A line ends with exactly one record, or its lease is gone.
 // (D2) Only failures of the line's own tries count as attempts: an endpoint that dies, is full or is misconfigured
 //      under it does not.
+// (D3) No call leaves before the line's start mark is stored. A line that waits at an endpoint's gate has it already.
+// (D4) Suspects run one at a time, each in a process of its own.
 
 import type { ModelFailure } from '../domain/failure.ts';
 import type { GenerationOutcome, GenerationTask } from '../domain/generation.ts';
@@ -10,9 +12,11 @@ import type { NewRecord } from '../domain/record.ts';
 import type { Endpoint } from '../gpu-pool/endpoint.ts';
 import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
 import type { Metrics } from '../metrics.ts';
+import { cancelledFailure } from '../model-server/failures.ts';
 import { type Clock, fullJitterMs } from '../time.ts';
 import { Feed } from './feed.ts';
 import { failedRecord, type GenerationTrace, succeededRecord } from './result-record.ts';
+import { SuspectLane } from './suspect-lane.ts';
 import { passagesOf, type Work } from './work.ts';
 
 export interface GenerationSettings {
@@ -26,6 +30,10 @@ export interface GenerationSettings {
 export interface DispatcherOptions {
   readonly pool: GpuPool;
   readonly generate: (task: GenerationTask, signal: AbortSignal) => Promise<GenerationOutcome>;
+  /** The same in a process of its own, for suspects. */
+  readonly generateAlone: (task: GenerationTask, signal: AbortSignal) => Promise<GenerationOutcome>;
+  /** Resolves when the line's start mark is stored; false: it must not start. */
+  readonly markStarted: (work: Work) => Promise<boolean>;
   readonly settings: GenerationSettings;
   readonly defaultSystemPrompt: string;
   readonly metrics: Metrics;
@@ -39,6 +47,8 @@ export interface DispatcherOptions {
  * the reason. A full server is normal, so it counts for little; the waits make a hundred of them some ten minutes.
  */
 const INNOCENT_LIMITS = { hard: 10, overload: 100, misconfigured: 3 } as const;
+/** Tries that a record tells of: the last ones. */
+const TRIES_KEPT = 20;
 /** Backoff between attempts of a line, in milliseconds. */
 const RETRY_BASE_MS = 100;
 const RETRY_CAP_MS = 10_000;
@@ -46,6 +56,7 @@ const RETRY_CAP_MS = 10_000;
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #feed = new Feed();
+  readonly #suspects = new SuspectLane();
   readonly #running = new Set<Promise<void>>();
   #lastTaskId = 0;
   #isStopped = false;
@@ -58,13 +69,17 @@ export class Dispatcher {
   /** A line that is ready for a model server. */
   add(work: Work): void {
     work.readyAtMs = this.#options.clock.monotonicMs();
+    if (work.isSuspect && !this.#suspects.enter(work)) return;
     this.#feed.push(work);
     this.#pump();
   }
 
-  /** Lines of aborted chunks leave; those in flight end by their chunk's signal. */
-  dropAborted(): void {
-    this.#feed.remove((work) => work.chunk.controller.signal.aborted);
+  /** Takes out what matches and is not in flight; what is in flight ends by its chunk's signal, or finishes. */
+  takeBack(matches: (work: Work) => boolean): Work[] {
+    const waiting = this.#feed.remove(matches);
+    const { removed, next } = this.#suspects.remove(matches);
+    if (next) this.#feed.push(next);
+    return [...waiting, ...removed];
   }
 
   /** No generation starts afterwards; those in flight have `graceMs` to end. */
@@ -98,7 +113,10 @@ export class Dispatcher {
 
   #start(work: Work, endpoint: Endpoint): void {
     const running = this.#generate(work, endpoint)
-      .catch((error) => this.#options.onSurprise(work, error))
+      .catch((error) => {
+        this.#options.onSurprise(work, error);
+        this.#left(work);
+      })
       .finally(() => this.#running.delete(running));
     this.#running.add(running);
   }
@@ -107,14 +125,18 @@ export class Dispatcher {
     const { clock, metrics } = this.#options;
     const { signal } = work.chunk.controller;
     const trace = { endpoint: endpoint.name, model: this.#modelFor(work, endpoint), durationMs: 0 };
+    const marked = this.#options.markStarted(work);
     const outcome = await endpoint.run(async () => {
+      if (!(await marked) || signal.aborted) return cancelledFailure();
       const startedAtMs = clock.monotonicMs();
       work.queuedMs += startedAtMs - work.readyAtMs;
-      return this.#options
-        .generate(this.#task(work, endpoint, trace.model), signal)
-        .finally(() => (trace.durationMs = clock.monotonicMs() - startedAtMs));
+      const generate = work.isSuspect ? this.#options.generateAlone : this.#options.generate;
+      return generate(this.#task(work, endpoint, trace.model), signal).finally(() => {
+        trace.durationMs = clock.monotonicMs() - startedAtMs;
+      });
     });
     if (outcome.kind === 'not_sent') return this.#unsent(work);
+    remember(work, outcome, trace);
     metrics.endpointRequests.inc({
       endpoint: endpoint.name,
       class: outcome.kind === 'success' ? 'success' : outcome.class,
@@ -124,7 +146,7 @@ export class Dispatcher {
       work.attempts += 1;
       metrics.stageDuration.observe({ stage: 'queued' }, work.queuedMs / 1000);
       metrics.stageDuration.observe({ stage: 'generation' }, trace.durationMs / 1000);
-      this.#options.onRecord(work, succeededRecord(work, outcome, trace));
+      this.#record(work, succeededRecord(work, outcome, trace));
     } else {
       this.#afterFailure(work, outcome, trace);
     }
@@ -187,9 +209,23 @@ export class Dispatcher {
     this.#pump();
   }
 
+  #record(work: Work, record: NewRecord): void {
+    this.#options.onRecord(work, record);
+    this.#left(work);
+  }
+
+  /** The line is no longer here: the next suspect's turn has come, if it was one. */
+  #left(work: Work): void {
+    const next = this.#suspects.leave(work);
+    if (next) {
+      this.#feed.push(next);
+      this.#pump();
+    }
+  }
+
   #fail(work: Work, failure: ModelFailure, trace: GenerationTrace): void {
     const error = { code: failure.code, message: failure.message, stage: 'generation' } as const;
-    this.#options.onRecord(work, failedRecord(work, error, trace));
+    this.#record(work, failedRecord(work, error, trace));
   }
 
   #failForModel(work: Work): void {
@@ -198,7 +234,7 @@ export class Dispatcher {
     );
     const message = `No endpoint serves the model "${work.parsed.options.model}". Served: ${[...new Set(served)].join(', ')}.`;
     const error = { code: 'generation_misconfigured', message, stage: 'generation' } as const;
-    this.#options.onRecord(work, failedRecord(work, error, null));
+    this.#record(work, failedRecord(work, error, null));
   }
 
   #modelFor(work: Work, endpoint: Endpoint): string {
@@ -224,4 +260,14 @@ export class Dispatcher {
       stallTimeoutMs: settings.stallTimeoutMs,
     };
   }
+}
+
+function remember(work: Work, outcome: GenerationOutcome, trace: GenerationTrace): void {
+  if (outcome.kind === 'failure' && outcome.class === 'cancelled') return;
+  work.promptHash = outcome.promptHash ?? work.promptHash;
+  const [ending, code, message] =
+    outcome.kind === 'success' ? ['success', null, null] : [outcome.class, outcome.code, outcome.message];
+  const durationMs = Math.round(trace.durationMs);
+  work.tries.push({ endpoint: trace.endpoint, ending, code, message, durationMs });
+  if (work.tries.length > TRIES_KEPT) work.tries.shift();
 }

@@ -46,6 +46,16 @@ export class Hand {
     if (chunk.openLines <= 0) this.remove(chunk);
   }
 
+  /** Chunks of one batch. */
+  chunksOf(batchId: string): LeasedChunk[] {
+    return this.chunks.filter((chunk) => chunk.lease.batchId === batchId);
+  }
+
+  /** Whether pause_after holds back lines of the batch. */
+  isLimited(batchId: string): boolean {
+    return this.linesOf(batchId) > 0 && this.chunksOf(batchId).some((chunk) => chunk.isLimited);
+  }
+
   remove(chunk: LeasedChunk): void {
     if (!this.#chunks.delete(chunk.lease.token)) return;
     this.#bytes -= chunk.bytes;

@@ -2,7 +2,7 @@
 // lines and the documentation of all three.
 
 import { type Static, Type } from 'typebox';
-import type { BatchOptions, RequestOptions } from '../domain/options.ts';
+import { type BatchOptions, COMPLETION_WINDOW, type RequestOptions } from '../domain/options.ts';
 
 export const requestOptionSchema = Type.Object({
   rag_mode: Type.Optional(
@@ -46,6 +46,28 @@ export const batchOptionSchema = Type.Object({
         '`fail_line` (default): a line that cannot be run becomes a failed result. `reject`: it refuses the upload.',
     }),
   ),
+  pause_after: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: 'Run so many lines, then pause until `resume`. Default: run through.',
+    }),
+  ),
+  max_failures: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description:
+        'Pause when so many lines have failed in retrieval or generation; 0: never. Default: when half of at least 200 have.',
+    }),
+  ),
+  completion_window: Type.Optional(
+    Type.String({
+      pattern: COMPLETION_WINDOW.source,
+      description:
+        'Time for the whole batch, such as `90m`, `24h` or `7d`; open lines expire at its end. Default: no limit.',
+    }),
+  ),
 });
 
 export type WireRequestOptions = Static<typeof requestOptionSchema>;
@@ -66,7 +88,13 @@ export function overlayRequestOptions(base: RequestOptions, wire: WireRequestOpt
 }
 
 export function overlayBatchOptions(base: BatchOptions, wire: WireBatchOptions): BatchOptions {
-  return { ...overlayRequestOptions(base, wire), onInvalid: wire.on_invalid ?? base.onInvalid };
+  return {
+    ...overlayRequestOptions(base, wire),
+    onInvalid: wire.on_invalid ?? base.onInvalid,
+    pauseAfter: wire.pause_after ?? base.pauseAfter,
+    maxFailures: wire.max_failures ?? base.maxFailures,
+    completionWindow: wire.completion_window ?? base.completionWindow,
+  };
 }
 
 /** All options with their values, as a batch object shows them. */
@@ -81,5 +109,8 @@ export function toWireOptions(options: BatchOptions) {
     temperature: options.temperature,
     system_prompt: options.systemPrompt,
     on_invalid: options.onInvalid,
+    pause_after: options.pauseAfter,
+    max_failures: options.maxFailures,
+    completion_window: options.completionWindow,
   };
 }

@@ -1,7 +1,8 @@
 // Hands the endings of lines to the store. Records of one chunk that arrive together are written together; a full
 // disk makes them wait here, bounded by what is in hand, until there is space again.
 
-import type { NewRecord } from '../domain/record.ts';
+import type { BatchStatus } from '../domain/batch-status.ts';
+import type { KeptPassage, NewRecord } from '../domain/record.ts';
 import { RagmillError } from '../errors.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Store } from '../store/store.ts';
@@ -20,9 +21,16 @@ export interface RecordWriterOptions {
   readonly clock: Clock;
   readonly log: SchedulerLog;
   /** Called when the records are on the disk. */
-  readonly onStored: (chunk: LeasedChunk, records: readonly NewRecord[], isBatchEnd: boolean) => void;
+  readonly onStored: (chunk: LeasedChunk, records: readonly NewRecord[], status: BatchStatus) => void;
+  /** Called with the texts that the batch has from now on. */
+  readonly onPassagesStored: (batchId: string, hashes: Iterable<string>) => void;
   /** Called when the lease turned out to be lost: nothing was written. */
   readonly onStale: (chunk: LeasedChunk) => void;
+}
+
+interface Pending {
+  readonly records: NewRecord[];
+  readonly passages: Map<string, KeptPassage>;
 }
 
 /** Wait before a write that failed is tried again, in milliseconds. */
@@ -30,7 +38,7 @@ const RETRY_INTERVAL_MS = 1_000;
 
 export class RecordWriter {
   readonly #options: RecordWriterOptions;
-  readonly #pending = new Map<LeasedChunk, NewRecord[]>();
+  readonly #pending = new Map<LeasedChunk, Pending>();
   readonly #writing = new Set<Promise<void>>();
   readonly #stopped = new AbortController();
 
@@ -38,13 +46,15 @@ export class RecordWriter {
     this.#options = options;
   }
 
-  add(chunk: LeasedChunk, record: NewRecord): void {
+  /** `passages`: texts that the batch may not have yet, by hash. */
+  add(chunk: LeasedChunk, record: NewRecord, passages: ReadonlyMap<string, KeptPassage>): void {
     const pending = this.#pending.get(chunk);
     if (pending) {
-      pending.push(record);
+      pending.records.push(record);
+      for (const [hash, passage] of passages) pending.passages.set(hash, passage);
       return;
     }
-    this.#pending.set(chunk, [record]);
+    this.#pending.set(chunk, { records: [record], passages: new Map(passages) });
     // One turn of the loop gathers what ends together.
     setImmediate(() => this.#flush(chunk));
   }
@@ -57,21 +67,24 @@ export class RecordWriter {
   }
 
   #flush(chunk: LeasedChunk): void {
-    const records = this.#pending.get(chunk);
-    if (!records) return;
+    const pending = this.#pending.get(chunk);
+    if (!pending) return;
     this.#pending.delete(chunk);
-    const writing = this.#write(chunk, records).finally(() => this.#writing.delete(writing));
+    const writing = this.#write(chunk, pending).finally(() => this.#writing.delete(writing));
     this.#writing.add(writing);
   }
 
-  async #write(chunk: LeasedChunk, records: readonly NewRecord[]): Promise<void> {
-    const { store, metrics, clock, log, onStored, onStale } = this.#options;
+  async #write(chunk: LeasedChunk, { records, passages }: Pending): Promise<void> {
+    const { store, metrics, clock, log, onStored, onPassagesStored, onStale } = this.#options;
     for (;;) {
       try {
-        const result = await store.appendRecords(chunk.lease, records);
-        if (result !== 'stale') return onStored(chunk, records, result === 'batch_ended');
-        metrics.staleWrites.inc();
-        return onStale(chunk);
+        const result = await store.appendRecords(chunk.lease, records, passages);
+        if (result === 'stale') {
+          metrics.staleWrites.inc();
+          return onStale(chunk);
+        }
+        if (passages.size > 0) onPassagesStored(chunk.lease.batchId, passages.keys());
+        return onStored(chunk, records, result);
       } catch (error) {
         const code = error instanceof RagmillError ? error.code : 'internal_error';
         log.error(

@@ -2,13 +2,13 @@
 
 import type { GenerationSuccess } from '../domain/generation.ts';
 import type { RetrievalOutcome } from '../domain/passage.ts';
-import type { NewRecord, RecordStatus } from '../domain/record.ts';
+import type { NewRecord, RecordDetails, RecordStatus, Stage } from '../domain/record.ts';
 import type { Work } from './work.ts';
 
 export interface LineError {
   readonly code: string;
   readonly message: string;
-  readonly stage: 'input' | 'rag' | 'generation';
+  readonly stage: Stage;
 }
 
 export interface GenerationTrace {
@@ -44,7 +44,7 @@ export function succeededRecord(work: Work, success: GenerationSuccess, trace: G
     error: null,
   };
   return {
-    ...recordHead(work, 'succeeded', null),
+    ...recordHead(work, 'succeeded', null, trace),
     promptTokens: success.usage.promptTokens ?? 0,
     completionTokens: success.usage.completionTokens ?? 0,
     cachedTokens: success.usage.cachedTokens ?? 0,
@@ -76,13 +76,13 @@ export function failedRecord(work: Work, error: LineError, trace: GenerationTrac
     timings_ms: timings(work, trace?.durationMs ?? 0),
     error,
   };
-  return { ...recordHead(work, 'failed', error.code), body: JSON.stringify(body) };
+  return { ...recordHead(work, 'failed', error, trace), body: JSON.stringify(body) };
 }
 
-/** The line never ran: its input is bad, or its batch was cancelled before. */
+/** The line never ran: its input is bad, or its batch ended before. */
 export function unrunRecord(
   line: { line: number; customId: string | null; metadata: unknown },
-  ending: { status: 'failed' | 'cancelled'; error: LineError },
+  ending: { status: 'failed' | 'cancelled' | 'expired'; error: LineError },
 ): NewRecord {
   const body = {
     line: line.line,
@@ -102,6 +102,9 @@ export function unrunRecord(
     rag: null,
     collectionGeneration: null,
     code: ending.error.code,
+    stage: ending.error.stage,
+    endpoint: null,
+    details: null,
     promptTokens: 0,
     completionTokens: 0,
     cachedTokens: 0,
@@ -109,18 +112,35 @@ export function unrunRecord(
   };
 }
 
-function recordHead(work: Work, status: RecordStatus, code: string | null): Omit<NewRecord, 'body'> {
+function recordHead(
+  work: Work,
+  status: RecordStatus,
+  error: LineError | null,
+  trace: GenerationTrace | null,
+): Omit<NewRecord, 'body'> {
   const { retrieval } = work;
   return {
     line: work.line,
     status,
-    code,
+    code: error?.code ?? null,
+    stage: error?.stage ?? null,
+    endpoint: trace?.endpoint ?? null,
     rag: retrieval?.kind ?? null,
     collectionGeneration:
       retrieval && 'collectionGeneration' in retrieval ? retrieval.collectionGeneration : null,
     promptTokens: 0,
     completionTokens: 0,
     cachedTokens: 0,
+    details: detailsOf(work, trace),
+  };
+}
+
+function detailsOf(work: Work, trace: GenerationTrace | null): RecordDetails {
+  return {
+    attempts: work.tries,
+    passages: work.passageHashes,
+    promptHash: work.promptHash,
+    model: trace?.model ?? null,
   };
 }
 

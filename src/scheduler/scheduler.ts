@@ -1,109 +1,131 @@
-// The heart: claims chunks, runs their lines through retrieval and generation, hands the endings to the store.
+// The heart: claims chunks, has their lines run, hands the endings to the store, and steers batches while they run.
 //
-// (S1) Nothing is claimed before open(): no line runs against a collection that is not READY.
+// (S1) Nothing is claimed to be run before open(): no line meets a collection that is not READY.
 // (S2) Every line in hand belongs to a leased chunk; when the lease goes, its lines stop and leave no trace.
 // (S3) What is in hand is bounded by the horizon, plus one chunk for each batch that has none.
 
-import { setMaxListeners } from 'node:events';
 import type { Batch } from '../domain/batch.ts';
+import { isTerminal } from '../domain/batch-status.ts';
 import { CHUNK_LINES, type ClaimedChunk, type Lease } from '../domain/chunk.ts';
-import type { GenerationOutcome, GenerationTask } from '../domain/generation.ts';
-import type { RetrievalOutcome } from '../domain/passage.ts';
 import type { NewRecord } from '../domain/record.ts';
-import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
 import type { Metrics } from '../metrics.ts';
-import type { ActiveBatch, Store } from '../store/store.ts';
+import type { ActiveBatch, AppendResult, RetryFilter, Store } from '../store/store.ts';
 import type { Clock } from '../time.ts';
-import { type OpenLine, openLinesOf } from './claimed-lines.ts';
 import { Claimer } from './claimer.ts';
-import { Dispatcher, type GenerationSettings } from './dispatcher.ts';
 import { Hand } from './hand.ts';
+import { LeaseKeeper } from './lease-keeper.ts';
+import { LineRunner, type LineRunnerOptions } from './line-runner.ts';
+import { PassageKeeper } from './passage-keeper.ts';
 import { ProgressMeter } from './progress.ts';
 import { RecordWriter, type SchedulerLog } from './record-writer.ts';
-import { failedRecord, unrunRecord } from './result-record.ts';
-import { beginWork, type LeasedChunk, type Work } from './work.ts';
+import { Upkeep } from './upkeep.ts';
+import type { LeasedChunk } from './work.ts';
 
-interface RetrievalQuery {
-  readonly query: string;
-  readonly topK: number;
-  readonly maxDistance: number | null;
-}
-
-export interface SchedulerOptions {
+export interface SchedulerOptions
+  extends Omit<LineRunnerOptions, 'keeper' | 'onRecord' | 'onPutBack' | 'onStale'> {
   readonly store: Store;
-  readonly pool: GpuPool;
-  readonly retrieve: (query: RetrievalQuery, signal: AbortSignal) => Promise<RetrievalOutcome>;
-  readonly generate: (task: GenerationTask, signal: AbortSignal) => Promise<GenerationOutcome>;
-  readonly generation: GenerationSettings;
-  readonly defaultSystemPrompt: string;
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly log: SchedulerLog;
+  readonly retentionHours: number;
 }
 
 /** Lines retrieved ahead of generation; bytes of raw text in hand. */
 const HORIZON_LINES = 1024;
 const HORIZON_BYTES = 64 * 1024 * 1024;
-/** A third of what a lease lasts leaves two tries before it runs out. */
-const RENEW_INTERVAL_MS = 5_000;
 
 export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #claimer: Claimer;
-  readonly #dispatcher: Dispatcher;
+  readonly #runner: LineRunner;
   readonly #writer: RecordWriter;
+  readonly #leaseKeeper: LeaseKeeper;
+  readonly #upkeep: Upkeep;
+  readonly #keeper = new PassageKeeper();
   readonly #hand = new Hand();
   readonly #meters = new Map<string, ProgressMeter>();
-  readonly #stopped = new AbortController();
-  #renewing: Promise<void> = Promise.resolve();
-  #isOpen = false;
+  readonly #total: ProgressMeter;
+  #state: 'new' | 'started' | 'open' | 'stopped' = 'new';
 
   constructor(options: SchedulerOptions) {
     this.#options = options;
-    const { store, metrics, clock, log } = options;
+    const { store, clock, log } = options;
+    this.#total = new ProgressMeter(clock);
     this.#claimer = new Claimer({
       store,
       horizonLines: HORIZON_LINES,
       horizonBytes: HORIZON_BYTES,
       hand: this.#hand,
-      isOpen: () => this.#isOpen,
+      isOpen: () => this.#state === 'open',
       onClaimed: (claimed, batch) => this.#begin(claimed, batch),
       onError: (error) => log.error({ err: error }, 'chunks could not be claimed'),
     });
-    this.#dispatcher = new Dispatcher({
+    this.#runner = new LineRunner({
       ...options,
-      settings: options.generation,
-      onRecord: (work, record) => this.#end(work, record),
-      onSurprise: (work, error) => this.#surprise(work, error),
-    });
-    this.#writer = new RecordWriter({
-      store,
-      metrics,
-      clock,
-      log,
-      onStored: (chunk, records, isBatchEnd) => this.#stored(chunk, records, isBatchEnd),
+      keeper: this.#keeper,
+      onRecord: (chunk, record, passages) => this.#writer.add(chunk, record, passages),
+      onPutBack: (chunk, lines) => this.#finish(chunk, lines),
       onStale: (chunk) => this.#drop(chunk),
     });
+    this.#writer = new RecordWriter({
+      ...options,
+      onStored: (chunk, records, status) => this.#stored(chunk, records, status),
+      onPassagesStored: (batchId, hashes) => this.#keeper.markStored(batchId, hashes),
+      onStale: (chunk) => this.#drop(chunk),
+    });
+    this.#leaseKeeper = new LeaseKeeper({
+      ...options,
+      leases: () => this.#hand.chunks.map((chunk) => chunk.lease),
+      onLost: (lease) => this.#lost(lease),
+      onRenewed: () => this.nudge(),
+    });
+    this.#upkeep = new Upkeep({ ...options, expire: (batchId) => this.#expire(batchId) });
+  }
+
+  /** Starts what does not need the collection: deadlines, and batches whose lines end without running. */
+  start(): void {
+    if (this.#state !== 'new') return;
+    this.#state = 'started';
+    this.#leaseKeeper.start();
+    this.#upkeep.start();
   }
 
   /** Starts claiming: the collection is READY. */
   open(): void {
-    if (this.#isOpen || this.#stopped.signal.aborted) return;
-    this.#isOpen = true;
-    this.#renewing = this.#keepRenewing();
-    this.#claimer.nudge();
+    this.start();
+    if (this.#state !== 'started') return;
+    this.#state = 'open';
+    this.nudge();
   }
 
-  /** There is a new batch. */
+  /** There may be work. */
   nudge(): void {
     this.#claimer.nudge();
   }
 
-  /** Ends a batch early: finished lines stay, running ones are aborted. null: no such batch. */
+  /** Started lines finish, the rest is given back. null: no such batch. */
+  async pause(batchId: string): Promise<Batch | null> {
+    const batch = await this.#options.store.pauseBatch(batchId);
+    if (batch?.status === 'paused') this.#pauseInHand(batchId);
+    return batch;
+  }
+
+  async resume(batchId: string): Promise<Batch | null> {
+    const batch = await this.#options.store.resumeBatch(batchId);
+    this.nudge();
+    return batch;
+  }
+
+  /** Ends a batch early: finished lines stay, running ones are aborted. */
   async cancel(batchId: string): Promise<Batch | null> {
     const batch = await this.#options.store.requestCancel(batchId);
-    if (batch?.status !== 'cancelling') return batch;
-    for (const chunk of this.#hand.chunks) if (chunk.lease.batchId === batchId) this.#drop(chunk);
+    if (batch?.status === 'cancelling') this.#dropBatch(batchId);
+    return batch;
+  }
+
+  /** Runs lines of a finished batch again. */
+  async retry(batchId: string, filter: RetryFilter): Promise<Batch | null> {
+    const batch = await this.#options.store.retryBatch(batchId, filter);
     this.nudge();
     return batch;
   }
@@ -112,150 +134,104 @@ export class Scheduler {
     return this.#meters.get(batchId)?.linesPerSecond() ?? 0;
   }
 
+  /** Of all batches together. */
+  get totalLinesPerSecond(): number {
+    return this.#total.linesPerSecond();
+  }
+
   /** Stops claiming, gives running generations `graceMs` to end, gives the rest back. */
   async stop(graceMs: number): Promise<void> {
+    this.#state = 'stopped';
+    await this.#upkeep.stop();
     await this.#claimer.stop();
-    await this.#dispatcher.stop(graceMs);
+    await this.#runner.stop(graceMs);
     // Leases are renewed to the last: a drain may outlast them.
-    this.#stopped.abort();
-    await this.#renewing;
+    await this.#leaseKeeper.stop();
     for (const chunk of this.#hand.chunks) chunk.controller.abort();
     await this.#writer.stop();
     // What cannot be given back now is free at the next start all the same.
     await Promise.allSettled(this.#hand.chunks.map((chunk) => this.#options.store.releaseChunk(chunk.lease)));
   }
 
-  #begin(claimed: ClaimedChunk, batch: ActiveBatch): void {
-    const lines = openLinesOf(claimed, batch.options);
-    const chunk: LeasedChunk = {
-      lease: claimed.lease,
-      controller: new AbortController(),
-      bytes: claimed.text.length,
-      openLines: lines.length,
-    };
-    // Every line of the chunk listens to its signal.
-    setMaxListeners(0, chunk.controller.signal);
+  /** true: it took lines in hand. */
+  #begin(claimed: ClaimedChunk, batch: ActiveBatch): boolean {
+    const alreadyInHand = this.#hand.linesOf(batch.id);
+    const limit = claimed.runnableLines === null ? null : claimed.runnableLines - alreadyInHand;
+    const { chunk, begin } = this.#runner.take(claimed, batch.options, limit);
+    if (chunk.openLines === 0) {
+      this.#release(chunk);
+      return false;
+    }
     this.#hand.add(chunk);
     if (!this.#meters.has(batch.id)) this.#meters.set(batch.id, new ProgressMeter(this.#options.clock));
-    for (const line of lines) this.#beginLine(chunk, line, claimed.cancelling);
+    begin();
     this.#updateQueueLines();
+    return true;
   }
 
-  #beginLine(chunk: LeasedChunk, line: OpenLine, isCancelling: boolean): void {
-    const { customId, metadata } =
-      line.kind === 'good' ? line.parsed : { customId: line.bad.customId, metadata: null };
-    const head = { line: line.line, customId, metadata };
-    if (isCancelling) {
-      const error = {
-        code: 'cancelled',
-        message: 'The batch was cancelled before this line was answered.',
-        stage: 'generation',
-      } as const;
-      this.#writer.add(chunk, unrunRecord(head, { status: 'cancelled', error }));
-    } else if (line.kind === 'bad') {
-      const error = { code: line.bad.code, message: line.bad.message, stage: 'input' } as const;
-      this.#writer.add(chunk, unrunRecord(head, { status: 'failed', error }));
-    } else {
-      const work = beginWork(chunk, line.line, line.parsed);
-      this.#run(work).catch((error) => this.#surprise(work, error));
-    }
-  }
-
-  async #run(work: Work): Promise<void> {
-    const { options } = work.parsed;
-    if (options.ragMode === 'retrieve') {
-      const outcome = await this.#retrieve(work);
-      if (work.chunk.controller.signal.aborted) return;
-      if (outcome.kind === 'hard_failure') {
-        return this.#end(
-          work,
-          failedRecord(work, { code: outcome.code, message: outcome.message, stage: 'rag' }, null),
-        );
-      }
-      if (outcome.kind === 'soft_failure' && options.onNoContext === 'fail') {
-        const message = `${outcome.message} The batch asks for context (on_no_context=fail).`;
-        return this.#end(work, failedRecord(work, { code: 'no_context', message, stage: 'rag' }, null));
-      }
-    }
-    this.#dispatcher.add(work);
-  }
-
-  async #retrieve(work: Work): Promise<RetrievalOutcome> {
-    const { clock, metrics, retrieve } = this.#options;
-    const { topK, maxDistance } = work.parsed.options;
-    const startedAtMs = clock.monotonicMs();
-    const query = { query: work.parsed.request.query, topK, maxDistance };
-    const outcome = await retrieve(query, work.chunk.controller.signal);
-    work.retrieval = outcome;
-    work.retrievalMs = clock.monotonicMs() - startedAtMs;
-    metrics.stageDuration.observe({ stage: 'retrieval' }, work.retrievalMs / 1000);
-    return outcome;
-  }
-
-  /** What nobody expected ends the line, not the service. An abort is expected: the lease is gone. */
-  #surprise(work: Work, cause: unknown): void {
-    if (work.chunk.controller.signal.aborted) return;
-    this.#options.log.error(
-      { err: cause, batch: work.chunk.lease.batchId, line: work.line },
-      'line failed unexpectedly',
-    );
-    const message = 'Something unexpected happened; the log has it under the batch and the line.';
-    const stage = work.readyAtMs === 0 ? 'rag' : 'generation';
-    this.#end(work, failedRecord(work, { code: 'internal_error', message, stage }, null));
-  }
-
-  #end(work: Work, record: NewRecord): void {
-    if (!work.chunk.controller.signal.aborted) this.#writer.add(work.chunk, record);
-  }
-
-  #stored(chunk: LeasedChunk, records: readonly NewRecord[], isBatchEnd: boolean): void {
-    const { metrics, log } = this.#options;
-    for (const record of records) countRecord(metrics, record);
-    this.#meters.get(chunk.lease.batchId)?.add(records.length);
-    this.#hand.finish(chunk, records.length);
-    this.#updateQueueLines();
-    if (isBatchEnd) {
-      this.#meters.delete(chunk.lease.batchId);
-      const status = records.some((record) => record.status === 'cancelled') ? 'cancelled' : 'completed';
-      metrics.batches.inc({ status });
-      log.info({ batch: chunk.lease.batchId, status }, 'batch has ended');
-    }
+  #stored(chunk: LeasedChunk, records: readonly NewRecord[], status: Exclude<AppendResult, 'stale'>): void {
+    const { batchId } = chunk.lease;
+    for (const record of records) countRecord(this.#options.metrics, record);
+    this.#meters.get(batchId)?.add(records.length);
+    this.#total.add(records.length);
+    this.#finish(chunk, records.length);
+    if (isTerminal(status)) this.#ended(batchId, status);
+    else if (status === 'paused') this.#pauseInHand(batchId);
     // Stragglers hold their chunks open for long: room counts by lines, not by chunks.
     if (chunk.openLines <= 0 || this.#hand.lines <= HORIZON_LINES - CHUNK_LINES) this.#claimer.nudge();
+  }
+
+  #ended(batchId: string, status: string): void {
+    this.#meters.delete(batchId);
+    this.#keeper.forget(batchId);
+    this.#options.metrics.batches.inc({ status });
+    this.#options.log.info({ batch: batchId, status }, 'batch has ended');
+  }
+
+  /** So many lines of the chunk are no longer in hand: they have their record, or go back to the store. */
+  #finish(chunk: LeasedChunk, lines: number): void {
+    const wasHeld = this.#hand.get(chunk.lease.token) !== undefined;
+    this.#hand.finish(chunk, lines);
+    if (wasHeld && chunk.openLines <= 0 && chunk.isPartial) this.#release(chunk);
+    this.#updateQueueLines();
+  }
+
+  #pauseInHand(batchId: string): void {
+    this.#runner.pause(this.#hand.chunksOf(batchId));
+  }
+
+  async #expire(batchId: string): Promise<void> {
+    const batch = await this.#options.store.requestExpiry(batchId);
+    if (batch?.status === 'finalizing') this.#dropBatch(batchId);
+  }
+
+  /** Its leases are void: its open lines are claimed again, to get the records they end with. */
+  #dropBatch(batchId: string): void {
+    for (const chunk of this.#hand.chunksOf(batchId)) this.#drop(chunk);
+    this.nudge();
   }
 
   /** The lease is gone: its lines stop here, whoever has it now goes on with them. */
   #drop(chunk: LeasedChunk): void {
     chunk.controller.abort();
     this.#hand.remove(chunk);
-    this.#dispatcher.dropAborted();
+    this.#runner.dropAborted();
     this.#updateQueueLines();
-    this.#claimer.nudge();
+    this.nudge();
   }
 
-  async #keepRenewing(): Promise<void> {
-    const { clock, log, metrics, store } = this.#options;
-    for (;;) {
-      try {
-        await clock.sleep(RENEW_INTERVAL_MS, this.#stopped.signal);
-      } catch {
-        return;
-      }
-      try {
-        const lost = await store.renewLeases(this.#hand.chunks.map((chunk) => chunk.lease));
-        for (const lease of lost) this.#lost(lease, metrics);
-      } catch (error) {
-        log.error({ err: error }, 'leases could not be renewed');
-      }
-      // A lease that ran out elsewhere makes its chunk claimable without any other sign.
-      this.#claimer.nudge();
-    }
+  #release(chunk: LeasedChunk): void {
+    // What cannot be given back now is not renewed any more, and runs out.
+    this.#options.store.releaseChunk(chunk.lease).then(
+      () => chunk.isLimited || this.nudge(),
+      (error) => this.#options.log.error({ err: error }, 'a chunk could not be given back'),
+    );
   }
 
-  #lost(lease: Lease, metrics: Metrics): void {
+  #lost(lease: Lease): void {
     const chunk = this.#hand.get(lease.token);
     if (!chunk) return;
-    metrics.leaseLost.inc();
+    this.#options.metrics.leaseLost.inc();
     this.#options.log.warn({ batch: lease.batchId, chunk: lease.chunk }, 'lease lost');
     this.#drop(chunk);
   }

@@ -48,7 +48,7 @@ export class Upload {
 
   static async begin(store: Store, limits: UploadLimits, defaults: BatchOptions): Promise<Upload> {
     const upload = new Upload(store, limits, defaults);
-    await store.beginUpload(upload.id);
+    await store.beginUpload(upload.id, null);
     return upload;
   }
 
@@ -83,7 +83,12 @@ export class Upload {
         lines: this.#problems,
       });
     }
-    return this.#store.commitUpload(this.id, { options, metadata, inputBytes: this.#bytes });
+    return this.#store.commitUpload(this.id, {
+      options,
+      metadata,
+      inputBytes: this.#bytes,
+      requestHash: null,
+    });
   }
 
   async abandon(): Promise<void> {

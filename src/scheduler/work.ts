@@ -2,6 +2,7 @@
 
 import type { Lease } from '../domain/chunk.ts';
 import type { Passage, RetrievalOutcome } from '../domain/passage.ts';
+import type { Attempt } from '../domain/record.ts';
 import type { ParsedLine } from './line-parser.ts';
 
 /** A leased chunk. Its lines are worked on until each has a record, or until the lease is gone. */
@@ -11,8 +12,14 @@ export interface LeasedChunk {
   readonly controller: AbortController;
   /** Raw bytes of the chunk: what it costs to have it in hand. */
   readonly bytes: number;
-  /** Lines that have no record yet. */
+  /** Lines in hand that have no record yet. */
   openLines: number;
+  /** true: the store has open lines of it that are not in hand, so it is given back when those in hand have ended. */
+  isPartial: boolean;
+  /** true: with its lines the batch is at the stop of pause_after. */
+  readonly isLimited: boolean;
+  /** true: its batch was paused, and what has not started by now does not start. */
+  isPausing: boolean;
 }
 
 /** A line on its way. The stages fill in what they find out. */
@@ -21,9 +28,17 @@ export interface Work {
   /** 1-based number in the upload. */
   readonly line: number;
   readonly parsed: ParsedLine;
+  /** The process has died too often while it was started: it runs alone, in a process of its own. */
+  readonly isSuspect: boolean;
+  /** Its start mark is stored, or on its way: a pause lets it finish. */
+  isStarted: boolean;
   /** null: not run yet, or rag_mode=off. */
   retrieval: RetrievalOutcome | null;
   retrievalMs: number;
+  /** Content hashes of the passages found, in their order. */
+  passageHashes: readonly string[];
+  /** SHA-256 of the request body that was sent last; null: nothing was sent. */
+  promptHash: string | null;
   /** Waiting for a model server, in all. */
   queuedMs: number;
   /** When the line last became ready for a model server. */
@@ -34,21 +49,28 @@ export interface Work {
   readonly innocentFailures: { hard: number; overload: number; misconfigured: number };
   /** Endpoints that failed it: the next attempt goes elsewhere if it can. */
   readonly avoid: Set<string>;
+  /** Every generation so far, as it ended. */
+  readonly tries: Attempt[];
 }
 
 /** A line at the beginning of its way. */
-export function beginWork(chunk: LeasedChunk, line: number, parsed: ParsedLine): Work {
+export function beginWork(chunk: LeasedChunk, line: number, parsed: ParsedLine, isSuspect = false): Work {
   return {
     chunk,
     line,
     parsed,
+    isSuspect,
+    isStarted: false,
     retrieval: null,
     retrievalMs: 0,
+    passageHashes: [],
+    promptHash: null,
     queuedMs: 0,
     readyAtMs: 0,
     attempts: 0,
     innocentFailures: { hard: 0, overload: 0, misconfigured: 0 },
     avoid: new Set(),
+    tries: [],
   };
 }
 

@@ -1,7 +1,8 @@
 // Rows of the database as values of the domain.
 
 import type { SQLOutputValue } from 'node:sqlite';
-import type { Batch, BatchStatus } from '../domain/batch.ts';
+import type { Batch, PauseReason } from '../domain/batch.ts';
+import type { BatchStatus } from '../domain/batch-status.ts';
 import type { CollectionRecord } from '../domain/collection.ts';
 import type { RecordStatus, StoredRecord } from '../domain/record.ts';
 
@@ -9,7 +10,7 @@ export type Row = Record<string, SQLOutputValue>;
 
 export function toBatch(row: Row): Batch {
   const number = (column: string) => Number(row[column]);
-  const finished = number('succeeded') + number('failed') + number('cancelled');
+  const finished = number('succeeded') + number('failed') + number('cancelled') + number('expired');
   return {
     id: String(row.id),
     // The cast is safe: rows of this shape are written by the store alone, uploads are never read as batches.
@@ -18,7 +19,11 @@ export function toBatch(row: Row): Batch {
     metadata: row.metadata === null ? null : JSON.parse(String(row.metadata)),
     createdAt: number('created_at'),
     cancellingAt: nullable(row.cancelling_at),
+    finalizingAt: nullable(row.finalizing_at),
     endedAt: nullable(row.ended_at),
+    expiresAt: nullable(row.expires_at),
+    pauseReason: toPauseReason(row),
+    run: number('run'),
     total: number('total'),
     inputBytes: number('input_bytes'),
     lineCounts: {
@@ -27,6 +32,7 @@ export function toBatch(row: Row): Batch {
       succeeded: number('succeeded'),
       failed: number('failed'),
       cancelled: number('cancelled'),
+      expired: number('expired'),
     },
     ragCounts: {
       success: number('rag_success'),
@@ -41,6 +47,11 @@ export function toBatch(row: Row): Batch {
     lastSeq: number('last_seq'),
     collectionGenerations: JSON.parse(String(row.collection_generations)),
   };
+}
+
+function toPauseReason(row: Row): PauseReason | null {
+  if (row.status !== 'paused' || row.pause_code === null) return null;
+  return { code: row.pause_code as PauseReason['code'], message: String(row.pause_message) };
 }
 
 export function toStoredRecord(row: Row): StoredRecord {

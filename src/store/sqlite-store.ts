@@ -5,13 +5,24 @@ import { join } from 'node:path';
 import type { Batch } from '../domain/batch.ts';
 import type { ClaimedChunk, Lease, NewChunk } from '../domain/chunk.ts';
 import type { CollectionRecord } from '../domain/collection.ts';
-import type { NewRecord, StoredRecord } from '../domain/record.ts';
+import type { KeptPassage, NewRecord, StoredRecord } from '../domain/record.ts';
 import { type Clock, unixSeconds } from '../time.ts';
 import { type DataDirLock, lockDataDir } from './data-dir-lock.ts';
 import { SqliteReader } from './sqlite-reader.ts';
 import { openForReading } from './sqlite-schema.ts';
 import { SqliteWriterClient } from './sqlite-writer-client.ts';
-import type { ActiveBatch, AppendResult, InputOrderPage, NewBatch, RecordPage, Store } from './store.ts';
+import type {
+  ActiveBatch,
+  AppendResult,
+  InputLine,
+  InputOrderPage,
+  LineHistory,
+  NewBatch,
+  RecordPage,
+  RetryFilter,
+  Store,
+  UploadStart,
+} from './store.ts';
 
 /** How long a lease lasts without renewal, in milliseconds. */
 const LEASE_MS = 20_000;
@@ -53,8 +64,8 @@ export class SqliteStore implements Store {
     return this.#writer.died;
   }
 
-  beginUpload(id: string): Promise<void> {
-    return this.#writer.call('beginUpload', id, this.#nowSeconds());
+  beginUpload(id: string, idempotencyKey: string | null): Promise<UploadStart> {
+    return this.#writer.call('beginUpload', id, idempotencyKey, this.#nowSeconds());
   }
 
   appendChunk(id: string, chunk: NewChunk): Promise<void> {
@@ -72,8 +83,16 @@ export class SqliteStore implements Store {
     return this.#writer.call('abandonUpload', id);
   }
 
+  async storedBytes(): Promise<number> {
+    return this.#reader.storedBytes();
+  }
+
   async getBatch(id: string): Promise<Batch | null> {
     return this.#reader.batch(id);
+  }
+
+  async wasDeleted(id: string): Promise<boolean> {
+    return this.#reader.wasDeleted(id);
   }
 
   async listBatches(page: {
@@ -87,8 +106,17 @@ export class SqliteStore implements Store {
     return this.#reader.activeBatches();
   }
 
+  async expiringBatches(): Promise<{ id: string; expiresAt: number }[]> {
+    return this.#reader.expiringBatches();
+  }
+
+  async endedBatches(before: number): Promise<string[]> {
+    return this.#reader.endedBatches(before);
+  }
+
+  // Leases never outlive the process, so they are timed by its monotonic clock: a wall clock that jumps ends none.
   async claimChunk(batchId: string): Promise<ClaimedChunk | null> {
-    const claimed = await this.#writer.call('claimChunk', batchId, this.#clock.now(), LEASE_MS);
+    const claimed = await this.#writer.call('claimChunk', batchId, this.#clock.monotonicMs(), LEASE_MS);
     // A Buffer arrives from another thread as a plain Uint8Array.
     return (
       claimed && {
@@ -99,31 +127,82 @@ export class SqliteStore implements Store {
   }
 
   renewLeases(leases: readonly Lease[]): Promise<Lease[]> {
-    return this.#writer.call('renewLeases', leases, this.#clock.now(), LEASE_MS);
+    return this.#writer.call('renewLeases', leases, this.#clock.monotonicMs(), LEASE_MS);
   }
 
   releaseChunk(lease: Lease): Promise<void> {
     return this.#writer.call('releaseChunk', lease);
   }
 
-  async appendRecords(lease: Lease, records: readonly NewRecord[]): Promise<AppendResult> {
-    const result = await this.#writer.call('appendRecords', lease, records, this.#nowSeconds());
+  markStarted(lease: Lease, lines: readonly number[]): Promise<boolean> {
+    return this.#writer.call('markStarted', lease, lines);
+  }
+
+  async appendRecords(
+    lease: Lease,
+    records: readonly NewRecord[],
+    passages: ReadonlyMap<string, KeptPassage>,
+  ): Promise<AppendResult> {
+    const result = await this.#writer.call('appendRecords', lease, records, passages, this.#nowSeconds());
     if (result !== 'stale') this.#notify(lease.batchId);
     return result;
   }
 
-  async requestCancel(batchId: string): Promise<Batch | null> {
-    await this.#writer.call('requestCancel', batchId, this.#nowSeconds());
+  pauseBatch(batchId: string): Promise<Batch | null> {
+    return this.#changed(batchId, this.#writer.call('pauseBatch', batchId));
+  }
+
+  resumeBatch(batchId: string): Promise<Batch | null> {
+    return this.#changed(batchId, this.#writer.call('resumeBatch', batchId));
+  }
+
+  requestCancel(batchId: string): Promise<Batch | null> {
+    return this.#changed(batchId, this.#writer.call('requestCancel', batchId, this.#nowSeconds()));
+  }
+
+  requestExpiry(batchId: string): Promise<Batch | null> {
+    return this.#changed(batchId, this.#writer.call('requestExpiry', batchId, this.#nowSeconds()));
+  }
+
+  retryBatch(batchId: string, filter: RetryFilter): Promise<Batch | null> {
+    return this.#changed(batchId, this.#writer.call('retryBatch', batchId, filter, this.#nowSeconds()));
+  }
+
+  async deleteBatch(batchId: string): Promise<'deleted' | 'not_finished' | null> {
+    const result = await this.#writer.call('deleteBatch', batchId);
     this.#notify(batchId);
-    return this.#reader.batch(batchId);
+    return result;
   }
 
   async readRecords(batchId: string, page: RecordPage): Promise<StoredRecord[]> {
-    return this.#reader.records(batchId, page);
+    return this.#reader.log.bySeq(batchId, page);
   }
 
   async readRecordsInInputOrder(batchId: string, page: InputOrderPage): Promise<StoredRecord[]> {
-    return this.#reader.recordsInInputOrder(batchId, page);
+    return this.#reader.log.inInputOrder(batchId, page);
+  }
+
+  async logEnd(batchId: string): Promise<{ lastSeq: number; bytes: number }> {
+    return this.#reader.log.end(batchId);
+  }
+
+  async seekLog(batchId: string, offset: number): Promise<{ seq: number; startOffset: number }> {
+    return this.#reader.log.seek(batchId, offset);
+  }
+
+  async readInput(
+    batchId: string,
+    page: { afterLine: number; status: 'succeeded' | 'failed' | null },
+  ): Promise<{ lines: InputLine[]; lastLine: number } | null> {
+    return this.#reader.lines.input(batchId, page);
+  }
+
+  async lineHistory(batchId: string, line: number): Promise<LineHistory | null> {
+    return this.#reader.lines.history(batchId, line);
+  }
+
+  async readPassages(batchId: string, hashes: readonly string[]): Promise<ReadonlyMap<string, KeptPassage>> {
+    return this.#reader.lines.passages(batchId, hashes);
   }
 
   watch(batchId: string, onChange: () => void): () => void {
@@ -155,6 +234,13 @@ export class SqliteStore implements Store {
     await this.#writer.close();
     this.#reader.close();
     this.#lock.release();
+  }
+
+  /** The batch as it is after a change of its status. */
+  async #changed(batchId: string, change: Promise<void>): Promise<Batch | null> {
+    await change;
+    this.#notify(batchId);
+    return this.#reader.batch(batchId);
   }
 
   #nowSeconds(): number {

@@ -4,11 +4,13 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { RagmillError } from '../errors.ts';
+import { SqliteHeartbeat } from './sqlite-heartbeat.ts';
 import { openForWriting } from './sqlite-schema.ts';
+import { SqliteSweeper } from './sqlite-sweeper.ts';
 import { SqliteWriter } from './sqlite-writer.ts';
 
 /** The operations of SqliteWriter that may be called from outside. */
-export type WriterMethod = Exclude<keyof SqliteWriter, 'recover'>;
+export type WriterMethod = Exclude<keyof SqliteWriter, 'recover' | 'renewHeldLeases'>;
 
 export interface WriterCall {
   readonly id: number;
@@ -28,6 +30,9 @@ export type WriterAnswer =
 
 /** Most operations in one transaction: bounds how long the first of a group waits for its answer. */
 const GROUP_MAX = 512;
+
+/** Operations after which there is something to remove. */
+const DELETIONS: readonly WriterMethod[] = ['abandonUpload', 'deleteBatch'];
 
 /** SQLite's result code for "no space left". Source: sqlite.org/rescode.html#full */
 const SQLITE_FULL = 13;
@@ -67,23 +72,6 @@ function runOne(database: DatabaseSync, writer: SqliteWriter, call: WriterCall):
   }
 }
 
-/** Pages given back to the disk after a group of operations: 16 MiB, so that the next group does not wait long. */
-const VACUUM_PAGES = 4096;
-
-/** Deleted rows leave free pages, which would stay in the file for ever: slice by slice, between the groups. */
-function giveBackDisk(database: DatabaseSync): void {
-  if (!database.isOpen) return;
-  const free = Number(database.prepare('PRAGMA freelist_count').get()?.freelist_count);
-  if (free < VACUUM_PAGES) return;
-  try {
-    database.exec(`PRAGMA incremental_vacuum(${VACUUM_PAGES})`);
-  } catch {
-    // A full disk has no room to make room; the next time something is deleted, or the next start, tries again.
-    return;
-  }
-  setImmediate(() => giveBackDisk(database));
-}
-
 function toWriterError(error: unknown): WriterError {
   if (error instanceof RagmillError) return { code: error.code, message: error.message };
   const message = error instanceof Error ? error.message : String(error);
@@ -118,20 +106,26 @@ function serve(port: MessagePort): void {
     return;
   }
   port.postMessage({ id: 0, value: null } satisfies WriterAnswer);
-  giveBackDisk(database);
+  const sweeper = new SqliteSweeper(database);
+  sweeper.wake();
+  const heartbeat = new SqliteHeartbeat((nowMs, leaseMs) => {
+    if (!database.isTransaction) writer.renewHeldLeases(nowMs, leaseMs);
+  });
 
   port.on('message', (first: WriterCall | 'close') => {
     const calls: WriterCall[] = [];
     let next: WriterCall | 'close' | undefined = first;
     while (next !== undefined && next !== 'close') {
       calls.push(next);
+      if (next.method === 'renewLeases') heartbeat.hear(Number(next.values[1]), Number(next.values[2]));
       next = calls.length < GROUP_MAX ? receiveMessageOnPort(port)?.message : undefined;
     }
     if (calls.length > 0) {
       for (const answer of runGroup(database, writer, calls)) port.postMessage(answer);
-      if (calls.some((call) => call.method === 'abandonUpload')) giveBackDisk(database);
+      if (calls.some((call) => DELETIONS.includes(call.method))) sweeper.wake();
     }
     if (next === 'close') {
+      heartbeat.stop();
       database.close();
       port.close();
     }

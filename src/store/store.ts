@@ -2,72 +2,156 @@
 // its promise resolves, or it has not happened at all.
 
 import type { Batch } from '../domain/batch.ts';
+import type { BatchStatus } from '../domain/batch-status.ts';
 import type { ClaimedChunk, Lease, NewChunk } from '../domain/chunk.ts';
 import type { RankZero } from '../domain/collection.ts';
 import type { BatchOptions } from '../domain/options.ts';
-import type { NewRecord, StoredRecord } from '../domain/record.ts';
+import type { KeptPassage, NewRecord, RecordDetails, RecordStatus, StoredRecord } from '../domain/record.ts';
+
+/** How an upload begins. Under a key that is taken it does not: `running`: by an upload; `known`: by a batch. */
+export type UploadStart =
+  | { readonly kind: 'begun' }
+  | { readonly kind: 'running' }
+  | { readonly kind: 'known'; readonly batchId: string; readonly requestHash: string };
 
 export interface NewBatch {
   readonly options: BatchOptions;
   readonly metadata: Readonly<Record<string, string>> | null;
   readonly inputBytes: number;
+  /** Hash of body and options, kept with the idempotency key the upload began with. */
+  readonly requestHash: string | null;
 }
 
 export interface RecordPage {
   /** Records with a seq above this one. */
   readonly afterSeq: number;
+  /** … and at most this one; the log's end without it. */
+  readonly upToSeq?: number;
   readonly limit: number;
+  /** true: only current records. */
+  readonly currentOnly: boolean;
 }
 
 export interface InputOrderPage {
-  /** Records of lines above this one. */
+  /** Current records of lines above this one. */
   readonly afterLine: number;
   readonly limit: number;
-  /** true: end before the first line that has no record yet; false: pass over it. */
+  /** true: end before the first line that is open; false: pass over it. */
   readonly stopAtGap: boolean;
 }
 
-export type AppendResult = 'stored' | 'batch_ended' | 'stale';
+/** The batch's status after the write, or `stale`: the lease was lost, nothing was written. */
+export type AppendResult = BatchStatus | 'stale';
 
 export interface ActiveBatch {
   readonly id: string;
-  readonly isCancelling: boolean;
   readonly options: BatchOptions;
+  /** How its open lines end without running; null: they run. */
+  readonly ending: 'cancelled' | 'expired' | null;
+}
+
+/** Which lines a retry runs again: all conditions given must hold. */
+export interface RetryFilter {
+  /** Of the current record. */
+  readonly statuses: readonly RecordStatus[];
+  readonly code: string | null;
+  readonly endpoint: string | null;
+  readonly customIds: readonly string[] | null;
+}
+
+/** One line with everything that is kept about it. */
+export interface LineHistory {
+  /** The line as uploaded. */
+  readonly input: Buffer;
+  /** `null`: it has ended. */
+  readonly open: 'queued' | 'leased' | null;
+  readonly records: readonly (StoredRecord & {
+    readonly run: number;
+    readonly isCurrent: boolean;
+    readonly details: RecordDetails | null;
+  })[];
+}
+
+/** Lines of the upload, ascending. */
+export interface InputLine {
+  readonly line: number;
+  readonly bytes: Buffer;
 }
 
 export interface Store extends RankZero {
   /** Opens an upload. Nobody but the uploader sees it before the commit. */
-  beginUpload(id: string): Promise<void>;
+  beginUpload(id: string, idempotencyKey: string | null): Promise<UploadStart>;
   appendChunk(id: string, chunk: NewChunk): Promise<void>;
   /** Makes the upload a batch. Throws `empty_upload` when it has no line. */
   commitUpload(id: string, batch: NewBatch): Promise<Batch>;
   /** Removes an upload that broke off; unknown ids are no error. */
   abandonUpload(id: string): Promise<void>;
+  /** Bytes of the database that hold something. */
+  storedBytes(): Promise<number>;
 
   getBatch(id: string): Promise<Batch | null>;
+  /** Whether a batch of this id was deleted lately. */
+  wasDeleted(id: string): Promise<boolean>;
   /** Newest first. Throws `batch_not_found` for an unknown `after`. */
   listBatches(page: { after: string | null; limit: number }): Promise<{ batches: Batch[]; hasMore: boolean }>;
-  /** Batches with open lines, oldest first. */
+  /** Batches with lines to claim, oldest first. */
   activeBatches(): Promise<ActiveBatch[]>;
+  /** Batches with a deadline that have not ended, with it in Unix seconds. */
+  expiringBatches(): Promise<{ id: string; expiresAt: number }[]>;
+  /** Some of the batches that ended before this time in Unix seconds. */
+  endedBatches(before: number): Promise<string[]>;
 
   /** Leases the batch's first chunk that is open and unleased (or whose lease ran out); null: none. */
   claimChunk(batchId: string): Promise<ClaimedChunk | null>;
-  /** Prolongs the leases; answers those that were lost meanwhile. */
-  renewLeases(leases: readonly Lease[]): Promise<Lease[]>;
-  /** Gives a chunk back; a lease that was lost is no error. */
-  releaseChunk(lease: Lease): Promise<void>;
   /**
-   * Appends the records of lines of one chunk under the next seqs. A line that has its record already keeps it.
-   * `batch_ended`: stored, and with them the batch's last line. `stale`: the lease was lost, nothing was written.
+   * Prolongs the leases; answers those that were lost meanwhile. Leases that are held and were not named are no
+   * longer renewed while the caller is busy.
    */
-  appendRecords(lease: Lease, records: readonly NewRecord[]): Promise<AppendResult>;
-  /** in_progress → cancelling; voids every lease of the batch. A batch that has ended is left as it is. */
-  requestCancel(batchId: string): Promise<Batch | null>;
+  renewLeases(leases: readonly Lease[]): Promise<Lease[]>;
+  /** Gives a chunk back; its started lines lose their marks. A lease that was lost is no error. */
+  releaseChunk(lease: Lease): Promise<void>;
+  /** Marks lines as started: after it, a death of the process counts. false: the lease was lost. */
+  markStarted(lease: Lease, lines: readonly number[]): Promise<boolean>;
+  /**
+   * Appends the records of lines of one chunk under the next seqs, with the texts of passages that the batch may not
+   * have yet, by hash. A line that has its record of this run already keeps it. May end the batch, or pause it.
+   */
+  appendRecords(
+    lease: Lease,
+    records: readonly NewRecord[],
+    passages: ReadonlyMap<string, KeptPassage>,
+  ): Promise<AppendResult>;
 
-  /** The result log by seq, ascending. */
+  /**
+   * Changes of status. Where the change is not legal the batch is left as it is, and answered so; null: no such batch.
+   * Cancel and expiry void every lease of the batch; pause voids none.
+   */
+  pauseBatch(batchId: string): Promise<Batch | null>;
+  resumeBatch(batchId: string): Promise<Batch | null>;
+  requestCancel(batchId: string): Promise<Batch | null>;
+  requestExpiry(batchId: string): Promise<Batch | null>;
+  /** Begins a new run of the lines that match and whose input is good; without any the batch stays as it is. */
+  retryBatch(batchId: string, filter: RetryFilter): Promise<Batch | null>;
+  /** Gone at once for everybody; the disk is given back bit by bit. */
+  deleteBatch(batchId: string): Promise<'deleted' | 'not_finished' | null>;
+
+  /** The result log by seq, ascending. A page ends early when it has grown large. */
   readRecords(batchId: string, page: RecordPage): Promise<StoredRecord[]>;
-  /** The records by line number, ascending. */
+  /** The current records by line number, ascending. */
   readRecordsInInputOrder(batchId: string, page: InputOrderPage): Promise<StoredRecord[]>;
+  /** Where the whole log ends: its last seq, and its bytes with a newline after each record. */
+  logEnd(batchId: string): Promise<{ lastSeq: number; bytes: number }>;
+  /** The record that holds this byte of the log (0-based), and where it starts. The log must be longer. */
+  seekLog(batchId: string, offset: number): Promise<{ seq: number; startOffset: number }>;
+  /** A page of the upload, a chunk at most: lines above this one; with `status`, those with such a current record. */
+  readInput(
+    batchId: string,
+    page: { afterLine: number; status: 'succeeded' | 'failed' | null },
+  ): Promise<{ lines: InputLine[]; lastLine: number } | null>;
+  /** null: the batch has no such line. */
+  lineHistory(batchId: string, line: number): Promise<LineHistory | null>;
+  /** Passages of the batch by hash; unknown hashes are missing. */
+  readPassages(batchId: string, hashes: readonly string[]): Promise<ReadonlyMap<string, KeptPassage>>;
 
   /** Calls back after every change of the batch's log or status, until the returned function is called. */
   watch(batchId: string, onChange: () => void): () => void;

@@ -14,6 +14,9 @@ export const options: BatchOptions = {
   temperature: 0,
   systemPrompt: null,
   onInvalid: 'fail_line',
+  pauseAfter: null,
+  maxFailures: null,
+  completionWindow: null,
 };
 
 /** A chunk of the lines `firstLine … firstLine + lineCount - 1`. */
@@ -25,12 +28,16 @@ export function chunk(number: number, firstLine: number, lineCount: number): New
 }
 
 export function record(line: number, status: RecordStatus = 'succeeded'): NewRecord {
+  const isUnrun = status === 'cancelled' || status === 'expired';
   return {
     line,
     status,
-    rag: status === 'cancelled' ? null : 'success',
-    collectionGeneration: status === 'cancelled' ? null : 1,
+    rag: isUnrun ? null : 'success',
+    collectionGeneration: isUnrun ? null : 1,
     code: status === 'succeeded' ? null : 'generation_failed',
+    stage: status === 'failed' ? 'generation' : null,
+    endpoint: status === 'succeeded' ? 'gpu-0' : null,
+    details: null,
     promptTokens: 10,
     completionTokens: 2,
     cachedTokens: 1,

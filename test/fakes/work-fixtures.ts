@@ -13,6 +13,9 @@ export function leasedChunk(batchId = 'b1', openLines = 1): LeasedChunk {
     controller: new AbortController(),
     bytes: 100,
     openLines,
+    isPartial: false,
+    isLimited: false,
+    isPausing: false,
   };
 }
 

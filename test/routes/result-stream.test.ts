@@ -16,16 +16,17 @@ let batches = 0;
 async function batchOf(lineCount: number, records: readonly (readonly [number, RecordStatus?])[] = []) {
   batches += 1;
   const id = `b${batches}`;
-  await store.beginUpload(id);
+  await store.beginUpload(id, null);
   // The store has no limit of its own for a chunk's lines.
   await store.appendChunk(id, chunk(0, 1, lineCount));
-  await store.commitUpload(id, { options, metadata: null, inputBytes: 1 });
+  await store.commitUpload(id, { options, metadata: null, inputBytes: 1, requestHash: null });
   const claimed = await store.claimChunk(id);
   if (!claimed) throw new Error('nothing to claim');
   const finish = (...lines: readonly (readonly [number, RecordStatus?])[]) =>
     store.appendRecords(
       claimed.lease,
       lines.map(([line, status]) => record(line, status)),
+      new Map(),
     );
   if (records.length > 0) await finish(...records);
   return { id, finish, lease: claimed.lease as Lease };
@@ -259,7 +260,7 @@ t.test('a cancelled batch ends its streams after the records of all lines', asyn
   await store.requestCancel(batch.id);
   const claimed = await store.claimChunk(batch.id);
   t.equal(stream.end, 'not yet');
-  await store.appendRecords(claimed!.lease, [record(2, 'cancelled'), record(3, 'cancelled')]);
+  await store.appendRecords(claimed!.lease, [record(2, 'cancelled'), record(3, 'cancelled')], new Map());
   await stream.done;
   t.equal(stream.end, 'cleanly');
   t.equal(stream.lines().length, 3);

@@ -15,12 +15,12 @@ let batches = 0;
 async function batchOf(chunks: number, linesEach: number): Promise<ActiveBatch> {
   batches += 1;
   const id = `b${batches}`;
-  await store.beginUpload(id);
+  await store.beginUpload(id, null);
   for (let number = 0; number < chunks; number += 1) {
     await store.appendChunk(id, chunk(number, 1 + number * linesEach, linesEach));
   }
-  await store.commitUpload(id, { options, metadata: null, inputBytes: 1 });
-  return { id, isCancelling: false, options };
+  await store.commitUpload(id, { options, metadata: null, inputBytes: 1, requestHash: null });
+  return { id, ending: null, options };
 }
 
 /** A claimer of these batches, and what it has put in hand. */
@@ -62,6 +62,7 @@ class World {
         this.claimed.push(item);
         this.inHand.push(item);
         this.mostLines = Math.max(this.mostLines, this.lines());
+        return true;
       },
       onError: (error) => this.errors.push(error),
     });
@@ -78,6 +79,7 @@ class World {
         return world.inHand.reduce((sum, item) => sum + item.text.length, 0);
       },
       linesOf: (id) => world.lines((item) => item.lease.batchId === id),
+      isLimited: () => false,
     };
   }
 
@@ -158,7 +160,7 @@ t.test('a batch with nothing in hand gets one chunk, also beyond the horizon', a
 
 t.test('before the collection is ready only batches that are being cancelled are claimed from', async (t) => {
   const running = await batchOf(1, 1);
-  const cancelling = { ...(await batchOf(2, 1)), isCancelling: true };
+  const cancelling = { ...(await batchOf(2, 1)), ending: 'cancelled' as const };
   const world = setup(t, () => [running, cancelling]);
   world.isOpen = false;
   await world.settle();

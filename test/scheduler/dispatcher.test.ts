@@ -31,6 +31,8 @@ class World {
   readonly calls: Call[] = [];
   readonly records: { work: Work; record: NewRecord; body: ReturnType<typeof JSON.parse> }[] = [];
   readonly surprises: unknown[] = [];
+  readonly aloneLines: string[] = [];
+  mayStart = true;
   readonly pool: GpuPool;
   readonly dispatcher: Dispatcher;
   respond: Respond = () => success;
@@ -49,6 +51,14 @@ class World {
       pool: this.pool,
       generate: (task, signal) =>
         this.#generate({ task, endpoint: new URL(task.endpointUrl).hostname, signal }),
+      generateAlone: (task, signal) => {
+        this.aloneLines.push(task.request.query);
+        return this.#generate({ task, endpoint: new URL(task.endpointUrl).hostname, signal });
+      },
+      markStarted: async (item) => {
+        item.isStarted = true;
+        return this.mayStart;
+      },
       settings: {
         apiKey: 'key',
         maxAttempts: MAX_ATTEMPTS,
@@ -358,7 +368,7 @@ t.test('an aborted chunk leaves no record, and the lines of other chunks go on',
   }
   await turns();
   cancelled.controller.abort();
-  world.dispatcher.dropAborted();
+  world.dispatcher.takeBack((work) => work.chunk.controller.signal.aborted);
   t.ok(
     world.calls.some(({ signal }) => signal.aborted),
     'what runs is told',
@@ -382,7 +392,7 @@ t.test('a line whose chunk is aborted while it waits for its next attempt is gon
   world.dispatcher.add(item);
   await turns();
   item.chunk.controller.abort();
-  world.dispatcher.dropAborted();
+  world.dispatcher.takeBack((work) => work.chunk.controller.signal.aborted);
   await world.clock.advance(60_000);
   t.equal(world.calls.length, 1);
   t.equal(world.records.length, 0);

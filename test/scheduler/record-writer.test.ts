@@ -11,6 +11,7 @@ import { ManualClock } from '../fakes/manual-clock.ts';
 import { recordingLog } from '../fakes/recording-log.ts';
 import { altered, scratchStore } from '../fakes/scratch-store.ts';
 import { until } from '../fakes/until.ts';
+import { leasedChunk } from '../fakes/work-fixtures.ts';
 
 const store = await scratchStore(t);
 let batches = 0;
@@ -19,18 +20,18 @@ let batches = 0;
 async function leased(...lineCounts: readonly number[]): Promise<LeasedChunk[]> {
   batches += 1;
   const id = `b${batches}`;
-  await store.beginUpload(id);
+  await store.beginUpload(id, null);
   let firstLine = 1;
   for (const [number, count] of lineCounts.entries()) {
     await store.appendChunk(id, chunk(number, firstLine, count));
     firstLine += count;
   }
-  await store.commitUpload(id, { options, metadata: null, inputBytes: 1 });
+  await store.commitUpload(id, { options, metadata: null, inputBytes: 1, requestHash: null });
   const chunks: LeasedChunk[] = [];
   for (const openLines of lineCounts) {
     const claimed = await store.claimChunk(id);
     if (!claimed) throw new Error('nothing to claim');
-    chunks.push({ lease: claimed.lease, controller: new AbortController(), bytes: 1, openLines });
+    chunks.push({ ...leasedChunk(id, openLines), lease: claimed.lease });
   }
   return chunks;
 }
@@ -38,7 +39,7 @@ async function leased(...lineCounts: readonly number[]): Promise<LeasedChunk[]> 
 interface Stored {
   readonly chunk: LeasedChunk;
   readonly lines: readonly number[];
-  readonly isBatchEnd: boolean;
+  readonly status: string;
 }
 
 function setup(t: Test, methods: Partial<Store> = {}) {
@@ -52,8 +53,9 @@ function setup(t: Test, methods: Partial<Store> = {}) {
     metrics,
     clock,
     log,
-    onStored: (chunk, records, isBatchEnd) =>
-      stored.push({ chunk, lines: records.map(({ line }) => line), isBatchEnd }),
+    onStored: (chunk, records, status) =>
+      stored.push({ chunk, lines: records.map(({ line }) => line), status }),
+    onPassagesStored: () => {},
     onStale: (chunk) => stale.push(chunk),
   });
   t.teardown(() => writer.stop());
@@ -61,38 +63,40 @@ function setup(t: Test, methods: Partial<Store> = {}) {
 }
 
 const linesOf = async ({ lease }: LeasedChunk) =>
-  (await store.readRecords(lease.batchId, { afterSeq: 0, limit: 1000 })).map(({ line }) => line);
+  (await store.readRecords(lease.batchId, { afterSeq: 0, limit: 1000, currentOnly: false })).map(
+    ({ line }) => line,
+  );
 
 t.test('what ends together is written together, and told when it is on the disk', async (t) => {
   const writes: number[] = [];
   const { writer, stored } = setup(t, {
     appendRecords: (lease: Lease, records: readonly NewRecord[]) => {
       writes.push(records.length);
-      return store.appendRecords(lease, records);
+      return store.appendRecords(lease, records, new Map());
     },
   });
   const [first, second] = (await leased(3, 2)) as [LeasedChunk, LeasedChunk];
-  for (const line of [2, 1]) writer.add(first, record(line));
-  writer.add(second, record(4));
-  writer.add(first, record(3));
+  for (const line of [2, 1]) writer.add(first, record(line), new Map());
+  writer.add(second, record(4), new Map());
+  writer.add(first, record(3), new Map());
   t.equal(stored.length, 0);
   await until('both chunks to be stored', () => stored.length === 2);
   t.same(writes, [3, 1]);
   t.same((await linesOf(first)).sort(), [1, 2, 3, 4]);
   t.match(stored, [
-    { chunk: first, lines: [2, 1, 3], isBatchEnd: false },
-    { chunk: second, lines: [4], isBatchEnd: false },
+    { chunk: first, lines: [2, 1, 3], status: 'in_progress' },
+    { chunk: second, lines: [4], status: 'in_progress' },
   ]);
-  writer.add(second, record(5));
+  writer.add(second, record(5), new Map());
   await until('the last line', () => stored.length === 3);
-  t.equal(stored.at(-1)?.isBatchEnd, true);
+  t.equal(stored.at(-1)?.status, 'completed');
 });
 
 t.test('a lost lease writes nothing, and is told and counted', async (t) => {
   const { writer, stale, stored, metrics } = setup(t);
   const [chunk] = (await leased(2)) as [LeasedChunk];
   await store.releaseChunk(chunk.lease);
-  writer.add(chunk, record(1));
+  writer.add(chunk, record(1), new Map());
   await until('it to be found out', () => stale.length === 1);
   t.equal(stale[0], chunk);
   t.equal(stored.length, 0);
@@ -108,17 +112,17 @@ t.test('while the disk is full nothing is lost, and it is tried every second', a
       tries += 1;
       return isFull
         ? Promise.reject(new RagmillError('storage_full', 'The disk is full.'))
-        : store.appendRecords(lease, records);
+        : store.appendRecords(lease, records, new Map());
     },
   });
   const [chunk] = (await leased(2)) as [LeasedChunk];
-  writer.add(chunk, record(1));
+  writer.add(chunk, record(1), new Map());
   await until('the first try to have failed', () => clock.sleepers === 1);
   await clock.advance(999);
   t.equal(tries, 1);
   await clock.advance(1);
   t.equal(tries, 2);
-  writer.add(chunk, record(2));
+  writer.add(chunk, record(2), new Map());
   await until('the second record to wait too', () => clock.sleepers === 2);
   t.equal(stored.length, 0);
   t.match(logLines, [{ code: 'storage_full' }]);
@@ -131,10 +135,10 @@ t.test('while the disk is full nothing is lost, and it is tried every second', a
 t.test('stop() writes what was handed over just before', async (t) => {
   const { writer, stored } = setup(t);
   const [chunk] = (await leased(2)) as [LeasedChunk];
-  writer.add(chunk, record(1));
-  writer.add(chunk, record(2));
+  writer.add(chunk, record(1), new Map());
+  writer.add(chunk, record(2), new Map());
   await writer.stop();
-  t.match(stored, [{ lines: [1, 2], isBatchEnd: true }]);
+  t.match(stored, [{ lines: [1, 2], status: 'completed' }]);
   await writer.stop();
   t.equal(stored.length, 1);
 });
@@ -148,9 +152,9 @@ t.test('stop() gives up what the disk refuses, and leaves no timer', async (t) =
     },
   });
   const [chunk] = (await leased(2)) as [LeasedChunk];
-  writer.add(chunk, record(1));
+  writer.add(chunk, record(1), new Map());
   await until('the first try to have failed', () => clock.sleepers === 1);
-  writer.add(chunk, record(2));
+  writer.add(chunk, record(2), new Map());
   await writer.stop();
   t.equal(clock.sleepers, 0);
   t.equal(tries, 3, 'once more for the one, once for the other');

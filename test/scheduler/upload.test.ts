@@ -203,7 +203,7 @@ t.test('a source that breaks off leaves nothing, however much has been stored', 
   const watching = altered(store, {
     beginUpload(uploadId) {
       id = uploadId;
-      return store.beginUpload(uploadId);
+      return store.beginUpload(uploadId, null);
     },
   });
   async function* breaking() {
@@ -213,7 +213,7 @@ t.test('a source that breaks off leaves nothing, however much has been stored', 
   await t.rejects(upload(breaking(), { into: watching }), { message: 'connection reset' });
   t.equal(await traces(), before);
   t.equal(await store.claimChunk(id), null);
-  await t.rejects(store.commitUpload(id, { options, metadata: null, inputBytes: 1 }), {
+  await t.rejects(store.commitUpload(id, { options, metadata: null, inputBytes: 1, requestHash: null }), {
     code: 'upload_incomplete',
   });
 });

@@ -39,7 +39,7 @@ t.test('the disk of an upload that was given up is given back', async (t) => {
   t.teardown(() => store.close());
   // Random bytes, so that they are as large on the disk as here.
   const text = () => randomBytes(1024 * 1024);
-  await store.beginUpload('big');
+  await store.beginUpload('big', null);
   for (let number = 0; number < 48; number += 1) {
     await store.appendChunk('big', { ...chunk(number, number + 1, 1), text: text() });
   }
@@ -63,14 +63,14 @@ t.test('what was stored is there after a restart; leases and broken-off uploads 
   const dataDir = scratchFolder(t);
   const clock = new ManualClock();
   const before = await SqliteStore.open({ dataDir, clock });
-  await before.beginUpload('kept');
+  await before.beginUpload('kept', null);
   await before.appendChunk('kept', chunk(0, 1, 3));
-  await before.commitUpload('kept', { options, metadata: null, inputBytes: 1 });
-  await before.beginUpload('broken');
+  await before.commitUpload('kept', { options, metadata: null, inputBytes: 1, requestHash: null });
+  await before.beginUpload('broken', null);
   await before.appendChunk('broken', chunk(0, 1, 3));
   const claimed = await before.claimChunk('kept');
   if (!claimed) throw new Error('nothing to claim');
-  await before.appendRecords(claimed.lease, [record(1)]);
+  await before.appendRecords(claimed.lease, [record(1)], new Map());
   const storeId = before.storeId;
   await before.close();
 
@@ -83,10 +83,11 @@ t.test('what was stored is there after a restart; leases and broken-off uploads 
     succeeded: 1,
     failed: 0,
     cancelled: 0,
+    expired: 0,
   });
-  t.equal(await after.appendRecords(claimed.lease, [record(2)]), 'stale');
+  t.equal(await after.appendRecords(claimed.lease, [record(2)], new Map()), 'stale');
   t.match(await after.claimChunk('kept'), { finishedLines: [1] });
-  await after.beginUpload('broken');
+  await after.beginUpload('broken', null);
 });
 
 t.test('a folder written by a newer release is refused and left as it is', async (t) => {

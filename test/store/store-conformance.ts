@@ -16,11 +16,11 @@ async function uploaded(
   id: string,
   chunks: readonly (readonly [number, number])[],
 ): Promise<void> {
-  await store.beginUpload(id);
+  await store.beginUpload(id, null);
   for (const [number, [firstLine, count]] of chunks.entries()) {
     await store.appendChunk(id, chunk(number, firstLine, count));
   }
-  await store.commitUpload(id, { options, metadata: { team: 'search' }, inputBytes: 99 });
+  await store.commitUpload(id, { options, metadata: { team: 'search' }, inputBytes: 99, requestHash: null });
 }
 
 async function claimed(store: Store, id: string) {
@@ -35,23 +35,28 @@ const sumOf = (counts: object) => Object.values(counts).reduce((sum, count) => s
 export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderTest>): void {
   t.test('an upload is invisible until its commit', async (t) => {
     const { store } = await open(t);
-    await store.beginUpload('b1');
+    await store.beginUpload('b1', null);
     await store.appendChunk('b1', chunk(0, 1, 3));
     t.equal(await store.getBatch('b1'), null);
     t.same((await store.listBatches({ after: null, limit: 10 })).batches, []);
     t.same(await store.activeBatches(), []);
     t.equal(await store.claimChunk('b1'), null);
-    const batch = await store.commitUpload('b1', { options, metadata: null, inputBytes: 99 });
+    const batch = await store.commitUpload('b1', {
+      options,
+      metadata: null,
+      inputBytes: 99,
+      requestHash: null,
+    });
     t.match(batch, { id: 'b1', status: 'in_progress', total: 3, inputBytes: 99, lastSeq: 0 });
-    t.same(batch.lineCounts, { queued: 3, leased: 0, succeeded: 0, failed: 0, cancelled: 0 });
+    t.same(batch.lineCounts, { queued: 3, leased: 0, succeeded: 0, failed: 0, cancelled: 0, expired: 0 });
   });
 
   t.test('an abandoned upload leaves nothing, and cannot be committed', async (t) => {
     const { store } = await open(t);
-    await store.beginUpload('b1');
+    await store.beginUpload('b1', null);
     await store.appendChunk('b1', chunk(0, 1, 3));
     await store.abandonUpload('b1');
-    await t.rejects(store.commitUpload('b1', { options, metadata: null, inputBytes: 1 }), {
+    await t.rejects(store.commitUpload('b1', { options, metadata: null, inputBytes: 1, requestHash: null }), {
       code: 'upload_incomplete',
     });
     await store.abandonUpload('b1');
@@ -60,21 +65,21 @@ export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderT
 
   t.test('an upload without lines is refused', async (t) => {
     const { store } = await open(t);
-    await store.beginUpload('b1');
-    await t.rejects(store.commitUpload('b1', { options, metadata: null, inputBytes: 0 }), {
+    await store.beginUpload('b1', null);
+    await t.rejects(store.commitUpload('b1', { options, metadata: null, inputBytes: 0, requestHash: null }), {
       code: 'empty_upload',
     });
   });
 
   t.test('a claimed chunk brings its lines back as they were uploaded', async (t) => {
     const { store } = await open(t);
-    await store.beginUpload('b1');
+    await store.beginUpload('b1', null);
     const problems = [{ line: 2, code: 'line_not_json', message: 'no' }];
     await store.appendChunk('b1', { ...chunk(0, 1, 3), problems });
-    await store.commitUpload('b1', { options, metadata: null, inputBytes: 1 });
+    await store.commitUpload('b1', { options, metadata: null, inputBytes: 1, requestHash: null });
     const found = await claimed(store, 'b1');
     t.equal(found.text.toString(), chunk(0, 1, 3).text.toString());
-    t.match(found, { firstLine: 1, problems, finishedLines: [], cancelling: false });
+    t.match(found, { firstLine: 1, problems, finishedLines: [], ending: null });
   });
 
   t.test('chunks are claimed in order, each once, until their lease runs out', async (t) => {
@@ -102,7 +107,7 @@ export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderT
     const { store } = await open(t);
     await uploaded(store, 'b1', [[1, 3]]);
     const first = await claimed(store, 'b1');
-    await store.appendRecords(first.lease, [record(2)]);
+    await store.appendRecords(first.lease, [record(2)], new Map());
     await store.releaseChunk(first.lease);
     t.same((await store.getBatch('b1'))?.lineCounts, {
       queued: 2,
@@ -110,6 +115,7 @@ export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderT
       succeeded: 1,
       failed: 0,
       cancelled: 0,
+      expired: 0,
     });
     t.same((await claimed(store, 'b1')).finishedLines, [2]);
     await store.releaseChunk(first.lease);
@@ -124,10 +130,10 @@ export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderT
     ]);
     const first = await claimed(store, 'b1');
     const second = await claimed(store, 'b1');
-    t.equal(await store.appendRecords(second.lease, [record(3, 'failed')]), 'stored');
+    t.equal(await store.appendRecords(second.lease, [record(3, 'failed')], new Map()), 'in_progress');
     await clock.advance(5_000);
-    t.equal(await store.appendRecords(first.lease, [record(2), record(1)]), 'batch_ended');
-    const log = await store.readRecords('b1', { afterSeq: 0, limit: 10 });
+    t.equal(await store.appendRecords(first.lease, [record(2), record(1)], new Map()), 'completed');
+    const log = await store.readRecords('b1', { afterSeq: 0, limit: 10, currentOnly: false });
     t.same(
       log.map((entry) => JSON.parse(entry.body)),
       [
@@ -138,7 +144,7 @@ export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderT
     );
     const batch = await store.getBatch('b1');
     t.match(batch, { status: 'completed', lastSeq: 3, endedAt: Math.floor(clock.now() / 1000) });
-    t.same(batch?.lineCounts, { queued: 0, leased: 0, succeeded: 2, failed: 1, cancelled: 0 });
+    t.same(batch?.lineCounts, { queued: 0, leased: 0, succeeded: 2, failed: 1, cancelled: 0, expired: 0 });
     t.same(batch?.ragCounts, { success: 3, softFailure: 0, hardFailure: 0 });
     t.same(batch?.usage, { promptTokens: 30, completionTokens: 6, cachedTokens: 3 });
     t.same(batch?.collectionGenerations, [1]);
@@ -149,9 +155,9 @@ export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderT
     const { store } = await open(t);
     await uploaded(store, 'b1', [[1, 2]]);
     const { lease } = await claimed(store, 'b1');
-    await store.appendRecords(lease, [record(1), record(1, 'failed')]);
-    await store.appendRecords(lease, [record(1, 'failed')]);
-    const log = await store.readRecords('b1', { afterSeq: 0, limit: 10 });
+    await store.appendRecords(lease, [record(1), record(1, 'failed')], new Map());
+    await store.appendRecords(lease, [record(1, 'failed')], new Map());
+    const log = await store.readRecords('b1', { afterSeq: 0, limit: 10, currentOnly: false });
     t.same(
       log.map((entry) => [entry.seq, entry.line, entry.status]),
       [[1, 1, 'succeeded']],
@@ -162,6 +168,7 @@ export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderT
       succeeded: 1,
       failed: 0,
       cancelled: 0,
+      expired: 0,
     });
   });
 
@@ -171,26 +178,30 @@ export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderT
     const lost = await claimed(store, 'b1');
     await clock.advance(60_000);
     const current = await claimed(store, 'b1');
-    t.equal(await store.appendRecords(lost.lease, [record(1)]), 'stale');
+    t.equal(await store.appendRecords(lost.lease, [record(1)], new Map()), 'stale');
     const forged: Lease = { ...current.lease, chunk: 7 };
-    t.equal(await store.appendRecords(forged, [record(1)]), 'stale');
+    t.equal(await store.appendRecords(forged, [record(1)], new Map()), 'stale');
     t.match(await store.getBatch('b1'), { lastSeq: 0, lineCounts: { leased: 2 } });
-    t.equal(await store.appendRecords(current.lease, [record(1), record(2)]), 'batch_ended');
-    t.equal(await store.appendRecords(current.lease, [record(1)]), 'stale', 'a finished chunk has no lease');
+    t.equal(await store.appendRecords(current.lease, [record(1), record(2)], new Map()), 'completed');
+    t.equal(
+      await store.appendRecords(current.lease, [record(1)], new Map()),
+      'stale',
+      'a finished chunk has no lease',
+    );
   });
 
   t.test('cancelling voids every lease; the open lines are claimed once more, to be recorded', async (t) => {
     const { store } = await open(t);
     await uploaded(store, 'b1', [[1, 3]]);
     const before = await claimed(store, 'b1');
-    await store.appendRecords(before.lease, [record(1)]);
+    await store.appendRecords(before.lease, [record(1)], new Map());
     t.match(await store.requestCancel('b1'), { status: 'cancelling', lineCounts: { leased: 0, queued: 2 } });
-    t.equal(await store.appendRecords(before.lease, [record(2)]), 'stale');
+    t.equal(await store.appendRecords(before.lease, [record(2)], new Map()), 'stale');
     const after = await claimed(store, 'b1');
-    t.match(after, { cancelling: true, finishedLines: [1] });
+    t.match(after, { ending: 'cancelled', finishedLines: [1] });
     t.equal(
-      await store.appendRecords(after.lease, [record(2, 'cancelled'), record(3, 'cancelled')]),
-      'batch_ended',
+      await store.appendRecords(after.lease, [record(2, 'cancelled'), record(3, 'cancelled')], new Map()),
+      'cancelled',
     );
     t.match(await store.getBatch('b1'), { status: 'cancelled', lineCounts: { succeeded: 1, cancelled: 2 } });
     t.match(await store.requestCancel('b1'), { status: 'cancelled' }, 'an ended batch stays as it is');
@@ -218,14 +229,17 @@ export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderT
     await store.appendRecords(
       lease,
       [4, 2, 5, 1, 3].map((line) => record(line)),
+      new Map(),
     );
-    const whole = await store.readRecords('b1', { afterSeq: 0, limit: 100 });
+    const whole = await store.readRecords('b1', { afterSeq: 0, limit: 100, currentOnly: false });
     for (let cut = 0; cut <= 5; cut += 1) {
-      const head = await store.readRecords('b1', { afterSeq: 0, limit: cut });
-      const tail = await store.readRecords('b1', { afterSeq: cut, limit: 100 });
+      const head = await store.readRecords('b1', { afterSeq: 0, limit: cut, currentOnly: false });
+      const tail = await store.readRecords('b1', { afterSeq: cut, limit: 100, currentOnly: false });
       t.same([...head, ...tail], whole);
     }
-    await t.rejects(store.readRecords('unknown', { afterSeq: 0, limit: 1 }), { code: 'batch_not_found' });
+    await t.rejects(store.readRecords('unknown', { afterSeq: 0, limit: 1, currentOnly: false }), {
+      code: 'batch_not_found',
+    });
   });
 
   t.test('input order ends at the first line without a record, or passes over it', async (t) => {
@@ -241,22 +255,22 @@ export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderT
       const page = await store.readRecordsInInputOrder('b1', { afterLine, limit: 100, stopAtGap });
       return page.map((entry) => entry.line);
     };
-    await store.appendRecords(second.lease, [record(5)]);
-    await store.appendRecords(first.lease, [record(2)]);
+    await store.appendRecords(second.lease, [record(5)], new Map());
+    await store.appendRecords(first.lease, [record(2)], new Map());
     t.same(await read(0, true), []);
     t.same(await read(0, false), [2, 5]);
-    await store.appendRecords(first.lease, [record(1)]);
+    await store.appendRecords(first.lease, [record(1)], new Map());
     t.same(await read(0, true), [1, 2]);
-    await store.appendRecords(first.lease, [record(3)]);
+    await store.appendRecords(first.lease, [record(3)], new Map());
     t.same(await read(0, true), [1, 2, 3, 5], 'a blank line is no gap');
     t.same(await read(3, true), [5]);
-    await store.appendRecords(second.lease, [record(6)]);
+    await store.appendRecords(second.lease, [record(6)], new Map());
     t.same(await read(2, true), [3, 5, 6]);
   });
 
   t.test('blank lines within a chunk are no lines of the batch', async (t) => {
     const { store } = await open(t);
-    await store.beginUpload('b1');
+    await store.beginUpload('b1', null);
     const text = Buffer.from('one\n\n\nfour\nfive');
     await store.appendChunk('b1', {
       number: 0,
@@ -266,19 +280,24 @@ export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderT
       text,
       problems: [],
     });
-    const batch = await store.commitUpload('b1', { options, metadata: null, inputBytes: 1 });
+    const batch = await store.commitUpload('b1', {
+      options,
+      metadata: null,
+      inputBytes: 1,
+      requestHash: null,
+    });
     t.equal(batch.total, 3);
     const { lease } = await claimed(store, 'b1');
     const read = async () =>
       (await store.readRecordsInInputOrder('b1', { afterLine: 0, limit: 9, stopAtGap: true })).map(
         ({ line }) => line,
       );
-    await store.appendRecords(lease, [record(4), record(1)]);
+    await store.appendRecords(lease, [record(4), record(1)], new Map());
     t.same(await read(), [1, 4], 'they are no gap');
     await store.releaseChunk(lease);
     const again = await claimed(store, 'b1');
     t.same(new Set(again.finishedLines), new Set([1, 4]));
-    t.equal(await store.appendRecords(again.lease, [record(5)]), 'batch_ended');
+    t.equal(await store.appendRecords(again.lease, [record(5)], new Map()), 'completed');
     t.same(await read(), [1, 4, 5]);
   });
 
@@ -290,11 +309,11 @@ export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderT
       calls += 1;
     });
     const { lease } = await claimed(store, 'b1');
-    await store.appendRecords(lease, [record(1)]);
+    await store.appendRecords(lease, [record(1)], new Map());
     t.equal(calls, 1);
     await store.requestCancel('b1');
     t.equal(calls, 2);
-    await store.appendRecords(lease, [record(2)]);
+    await store.appendRecords(lease, [record(2)], new Map());
     t.equal(calls, 2, 'a stale write changes nothing');
     unwatch();
     unwatch();
@@ -317,18 +336,23 @@ export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderT
 
   t.test('one failing operation costs its neighbours nothing', async (t) => {
     const { store } = await open(t);
-    await store.beginUpload('b1');
+    await store.beginUpload('b1', null);
     const results = await Promise.allSettled([
       store.appendChunk('b1', chunk(0, 1, 1)),
       store.appendChunk('unknown', chunk(0, 1, 1)),
       store.appendChunk('b1', chunk(1, 2, 1)),
-      store.beginUpload('b1'),
+      store.beginUpload('b1', null),
     ]);
     t.same(
       results.map((result) => result.status),
       ['fulfilled', 'rejected', 'fulfilled', 'rejected'],
     );
-    const batch = await store.commitUpload('b1', { options, metadata: null, inputBytes: 1 });
+    const batch = await store.commitUpload('b1', {
+      options,
+      metadata: null,
+      inputBytes: 1,
+      requestHash: null,
+    });
     t.equal(batch.total, 2);
     t.equal(sumOf(batch.lineCounts), 2);
   });

@@ -1,0 +1,55 @@
+// Renews the leases of what is in hand, for as long as the scheduler runs.
+
+import type { Lease } from '../domain/chunk.ts';
+import type { Store } from '../store/store.ts';
+import type { Clock } from '../time.ts';
+import type { SchedulerLog } from './record-writer.ts';
+
+export interface LeaseKeeperOptions {
+  readonly store: Pick<Store, 'renewLeases'>;
+  readonly clock: Clock;
+  readonly log: SchedulerLog;
+  readonly leases: () => Lease[];
+  readonly onLost: (lease: Lease) => void;
+  /** After each round: a lease that ran out elsewhere makes its chunk claimable without any other sign. */
+  readonly onRenewed: () => void;
+}
+
+/** A third of what a lease lasts leaves two tries before it runs out. */
+const RENEW_INTERVAL_MS = 5_000;
+
+export class LeaseKeeper {
+  readonly #options: LeaseKeeperOptions;
+  readonly #stopped = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(options: LeaseKeeperOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { clock, log, store, leases, onLost, onRenewed } = this.#options;
+    for (;;) {
+      try {
+        for (const lease of await store.renewLeases(leases())) onLost(lease);
+      } catch (error) {
+        log.error({ err: error }, 'leases could not be renewed');
+      }
+      onRenewed();
+      try {
+        await clock.sleep(RENEW_INTERVAL_MS, this.#stopped.signal);
+      } catch {
+        return;
+      }
+    }
+  }
+}

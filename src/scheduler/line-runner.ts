@@ -1,0 +1,211 @@
+// Runs the lines of claimed chunks: retrieval, then generation. Whatever happens, a line ends with one record, is put
+// back for later because its batch pauses, or is dropped because its lease is gone.
+
+import { setMaxListeners } from 'node:events';
+import type { ClaimedChunk } from '../domain/chunk.ts';
+import type { GenerationOutcome, GenerationTask } from '../domain/generation.ts';
+import type { BatchOptions } from '../domain/options.ts';
+import type { RetrievalOutcome } from '../domain/passage.ts';
+import type { KeptPassage, NewRecord } from '../domain/record.ts';
+import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Store } from '../store/store.ts';
+import type { Clock } from '../time.ts';
+import { type OpenLine, openLinesOf } from './claimed-lines.ts';
+import { Dispatcher, type GenerationSettings } from './dispatcher.ts';
+import type { PassageKeeper } from './passage-keeper.ts';
+import type { SchedulerLog } from './record-writer.ts';
+import { failedRecord, unrunRecord } from './result-record.ts';
+import { StartMarker } from './start-marker.ts';
+import { beginWork, type LeasedChunk, passagesOf, type Work } from './work.ts';
+
+interface RetrievalQuery {
+  readonly query: string;
+  readonly topK: number;
+  readonly maxDistance: number | null;
+}
+
+type Generate = (task: GenerationTask, signal: AbortSignal) => Promise<GenerationOutcome>;
+
+export interface LineRunnerOptions {
+  readonly store: Store;
+  readonly pool: GpuPool;
+  readonly retrieve: (query: RetrievalQuery, signal: AbortSignal) => Promise<RetrievalOutcome>;
+  readonly generate: Generate;
+  /** The same in a process of its own, for suspects. */
+  readonly generateAlone: Generate;
+  readonly generation: GenerationSettings;
+  readonly defaultSystemPrompt: string;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly log: SchedulerLog;
+  readonly keeper: PassageKeeper;
+  readonly onRecord: (
+    chunk: LeasedChunk,
+    record: NewRecord,
+    passages: ReadonlyMap<string, KeptPassage>,
+  ) => void;
+  /** So many lines of the chunk are not run now. */
+  readonly onPutBack: (chunk: LeasedChunk, lines: number) => void;
+  readonly onStale: (chunk: LeasedChunk) => void;
+}
+
+const ENDING_MESSAGES = {
+  cancelled: 'The batch was cancelled before this line was answered.',
+  expired: 'The completion window of the batch was over before this line was answered.',
+} as const;
+
+const NO_PASSAGES: ReadonlyMap<string, KeptPassage> = new Map();
+
+export class LineRunner {
+  readonly #options: LineRunnerOptions;
+  readonly #dispatcher: Dispatcher;
+  readonly #marker: StartMarker;
+
+  constructor(options: LineRunnerOptions) {
+    this.#options = options;
+    this.#marker = new StartMarker(options);
+    this.#dispatcher = new Dispatcher({
+      ...options,
+      settings: options.generation,
+      markStarted: (work) => this.#marker.mark(work),
+      onRecord: (work, record) => this.#end(work, record),
+      onSurprise: (work, error) => this.#surprise(work, error),
+    });
+  }
+
+  /**
+   * What of a chunk is to be begun, and the way to begin it. At most `limit` of its lines run (null: all); the rest
+   * stays with the store.
+   */
+  take(
+    claimed: ClaimedChunk,
+    options: BatchOptions,
+    limit: number | null,
+  ): { chunk: LeasedChunk; begin: () => void } {
+    const open = openLinesOf(claimed, options);
+    const lines = limit === null || claimed.ending !== null ? open : upTo(limit, open);
+    const running = lines.filter((line) => line.kind === 'good').length;
+    const isLimited = lines.length < open.length || (limit !== null && running >= limit);
+    const chunk: LeasedChunk = {
+      lease: claimed.lease,
+      controller: new AbortController(),
+      bytes: claimed.text.length,
+      openLines: lines.length,
+      isPartial: lines.length < open.length,
+      isLimited,
+      isPausing: false,
+    };
+    // Every line of the chunk listens to its signal.
+    setMaxListeners(0, chunk.controller.signal);
+    const begin = () => {
+      for (const line of lines) this.#begin(chunk, line, claimed.ending);
+    };
+    return { chunk, begin };
+  }
+
+  /** Lines of these chunks that have not started by now are put back; the others finish. */
+  pause(chunks: readonly LeasedChunk[]): void {
+    for (const chunk of chunks) chunk.isPausing = true;
+    const putBack = this.#dispatcher.takeBack((work) => work.chunk.isPausing && !work.isStarted);
+    for (const work of putBack) this.#putBack(work);
+  }
+
+  /** Lines of aborted chunks leave. */
+  dropAborted(): void {
+    this.#dispatcher.takeBack((work) => work.chunk.controller.signal.aborted);
+  }
+
+  /** No generation starts afterwards; those in flight have `graceMs` to end. */
+  async stop(graceMs: number): Promise<void> {
+    this.#marker.stop();
+    await this.#dispatcher.stop(graceMs);
+  }
+
+  #begin(chunk: LeasedChunk, line: OpenLine, ending: ClaimedChunk['ending']): void {
+    const { customId, metadata } =
+      line.kind === 'good' ? line.parsed : { customId: line.bad.customId, metadata: null };
+    const head = { line: line.line, customId, metadata };
+    if (ending !== null) {
+      const error = { code: ending, message: ENDING_MESSAGES[ending], stage: 'generation' } as const;
+      this.#options.onRecord(chunk, unrunRecord(head, { status: ending, error }), NO_PASSAGES);
+    } else if (line.kind === 'bad') {
+      const error = { code: line.bad.code, message: line.bad.message, stage: 'input' } as const;
+      this.#options.onRecord(chunk, unrunRecord(head, { status: 'failed', error }), NO_PASSAGES);
+    } else {
+      const work = beginWork(chunk, line.line, line.parsed, line.isSuspect);
+      this.#run(work).catch((error) => this.#surprise(work, error));
+    }
+  }
+
+  async #run(work: Work): Promise<void> {
+    const { options } = work.parsed;
+    if (options.ragMode === 'retrieve') {
+      const outcome = await this.#retrieve(work);
+      if (work.chunk.controller.signal.aborted) return;
+      if (work.chunk.isPausing) return this.#putBack(work);
+      if (outcome.kind === 'hard_failure') {
+        return this.#end(
+          work,
+          failedRecord(work, { code: outcome.code, message: outcome.message, stage: 'rag' }, null),
+        );
+      }
+      if (outcome.kind === 'soft_failure' && options.onNoContext === 'fail') {
+        const message = `${outcome.message} The batch asks for context (on_no_context=fail).`;
+        return this.#end(work, failedRecord(work, { code: 'no_context', message, stage: 'rag' }, null));
+      }
+    }
+    this.#dispatcher.add(work);
+  }
+
+  async #retrieve(work: Work): Promise<RetrievalOutcome> {
+    const { clock, metrics, retrieve, keeper } = this.#options;
+    const { topK, maxDistance } = work.parsed.options;
+    const startedAtMs = clock.monotonicMs();
+    const query = { query: work.parsed.request.query, topK, maxDistance };
+    const outcome = await retrieve(query, work.chunk.controller.signal);
+    work.retrieval = outcome;
+    if (outcome.kind === 'success') {
+      work.passageHashes = keeper.hashesOf(outcome.passages, outcome.collectionGeneration);
+    }
+    work.retrievalMs = clock.monotonicMs() - startedAtMs;
+    metrics.stageDuration.observe({ stage: 'retrieval' }, work.retrievalMs / 1000);
+    return outcome;
+  }
+
+  #putBack(work: Work): void {
+    work.chunk.isPartial = true;
+    this.#options.onPutBack(work.chunk, 1);
+  }
+
+  /** What nobody expected ends the line, not the service. An abort is expected: the lease is gone. */
+  #surprise(work: Work, cause: unknown): void {
+    if (work.chunk.controller.signal.aborted) return;
+    this.#options.log.error(
+      { err: cause, batch: work.chunk.lease.batchId, line: work.line },
+      'line failed unexpectedly',
+    );
+    const message = 'Something unexpected happened; the log has it under the batch and the line.';
+    const stage = work.readyAtMs === 0 ? 'rag' : 'generation';
+    this.#end(work, failedRecord(work, { code: 'internal_error', message, stage }, null));
+  }
+
+  #end(work: Work, record: NewRecord): void {
+    if (work.chunk.controller.signal.aborted) return;
+    const { batchId } = work.chunk.lease;
+    const missing = this.#options.keeper.missing(batchId, work.passageHashes, passagesOf(work));
+    this.#options.onRecord(work.chunk, record, missing);
+  }
+}
+
+/** The first lines, of which so many run; bad ones cost nothing. */
+function upTo(limit: number, lines: readonly OpenLine[]): OpenLine[] {
+  let left = limit;
+  const taken: OpenLine[] = [];
+  for (const line of lines) {
+    if (line.kind === 'good') left -= 1;
+    if (left < 0) break;
+    taken.push(line);
+  }
+  return taken;
+}

@@ -1,0 +1,73 @@
+// Start marks: before a line's call leaves, the store knows of it. Marks of one chunk that are asked for together
+// are stored together. While the disk is full nothing starts: the marks wait until there is space again.
+
+import type { Store } from '../store/store.ts';
+import type { Clock } from '../time.ts';
+import type { SchedulerLog } from './record-writer.ts';
+import type { LeasedChunk, Work } from './work.ts';
+
+export interface StartMarkerOptions {
+  readonly store: Pick<Store, 'markStarted'>;
+  readonly clock: Clock;
+  readonly log: SchedulerLog;
+  /** Called when the lease turned out to be lost. */
+  readonly onStale: (chunk: LeasedChunk) => void;
+}
+
+interface Gathered {
+  readonly lines: number[];
+  readonly marked: Promise<boolean>;
+}
+
+/** Wait before a write that failed is tried again, in milliseconds. */
+const RETRY_INTERVAL_MS = 1_000;
+
+export class StartMarker {
+  readonly #options: StartMarkerOptions;
+  readonly #gathered = new Map<LeasedChunk, Gathered>();
+  readonly #stopped = new AbortController();
+
+  constructor(options: StartMarkerOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when the mark is stored; false: the line must not start. A line is marked once. */
+  async mark(work: Work): Promise<boolean> {
+    if (work.isStarted) return true;
+    work.isStarted = true;
+    const { chunk } = work;
+    let gathered = this.#gathered.get(chunk);
+    if (!gathered) {
+      const { promise, resolve } = Promise.withResolvers<boolean>();
+      gathered = { lines: [], marked: promise };
+      this.#gathered.set(chunk, gathered);
+      // One turn of the loop gathers what starts together.
+      setImmediate(() => {
+        this.#gathered.delete(chunk);
+        void this.#store(chunk, gathered?.lines ?? []).then(resolve);
+      });
+    }
+    gathered.lines.push(work.line);
+    return gathered.marked;
+  }
+
+  /** What waits for the disk starts no more. */
+  stop(): void {
+    this.#stopped.abort();
+  }
+
+  async #store(chunk: LeasedChunk, lines: readonly number[]): Promise<boolean> {
+    const { store, clock, log, onStale } = this.#options;
+    while (!this.#stopped.signal.aborted && !chunk.controller.signal.aborted) {
+      try {
+        if (await store.markStarted(chunk.lease, lines)) return true;
+        onStale(chunk);
+        return false;
+      } catch (error) {
+        log.error({ err: error, batch: chunk.lease.batchId }, 'starts could not be stored; trying again');
+      }
+      await clock.sleep(RETRY_INTERVAL_MS, this.#stopped.signal).catch(() => {});
+    }
+    return false;
+  }
+}

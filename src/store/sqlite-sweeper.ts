@@ -1,0 +1,99 @@
+// Removes what was deleted, bit by bit between the groups of operations, and gives the disk back: a batch of a
+// million lines must not hold up everybody else's commits.
+
+import type { DatabaseSync } from 'node:sqlite';
+import { SqliteStatements } from './sqlite-statements.ts';
+
+/** Rows removed in one transaction: a few megabytes of pages at most for usual records. */
+const SLICE_ROWS = 1000;
+/** Chunks hold up to a megabyte each. */
+const SLICE_CHUNKS = 8;
+/** Pages given back to the disk at a time: 16 MiB. */
+const VACUUM_PAGES = 4096;
+/** How long a deleted batch is remembered as such. */
+const TOMBSTONE_SECONDS = 30 * 24 * 3600;
+
+const SLICES = [
+  ['records', SLICE_ROWS],
+  ['passages', SLICE_ROWS],
+  ['chunks', SLICE_CHUNKS],
+] as const;
+
+export class SqliteSweeper {
+  readonly #database: DatabaseSync;
+  readonly #sql: SqliteStatements;
+  #isRunning = false;
+
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+    this.#sql = new SqliteStatements(database);
+  }
+
+  /** Something was deleted: works until nothing is left to remove, giving way to everybody else after each slice. */
+  wake(): void {
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    setImmediate(() => this.#step());
+  }
+
+  #step(): void {
+    let isMore = false;
+    try {
+      isMore = this.#database.isOpen && (this.#removeSlice() || this.#giveBack());
+    } catch {
+      // A full disk has no room to make room; the next deletion, or the next start, tries again.
+    }
+    this.#isRunning = isMore;
+    if (isMore) setImmediate(() => this.#step());
+  }
+
+  /** false: nothing is left to remove. */
+  #removeSlice(): boolean {
+    const row = this.#sql.get(
+      "SELECT key, status, created_at FROM batches WHERE status IN ('discarding', 'deleting') LIMIT 1",
+    );
+    if (!row) return false;
+    const key = Number(row.key);
+    this.#database.exec('BEGIN IMMEDIATE');
+    try {
+      if (!this.#removeRows(key)) this.#removeBatch(key, row.status === 'discarding');
+      this.#database.exec('COMMIT');
+    } catch (error) {
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+      throw error;
+    }
+    return true;
+  }
+
+  #removeRows(key: number): boolean {
+    return SLICES.some(
+      ([table, rows]) =>
+        this.#sql.run(
+          `DELETE FROM ${table} WHERE rowid IN (SELECT rowid FROM ${table} WHERE batch_key = ? LIMIT ?)`,
+          key,
+          rows,
+        ) > 0,
+    );
+  }
+
+  /** An upload leaves nothing; of a batch stays that it was deleted. */
+  #removeBatch(key: number, isUpload: boolean): void {
+    this.#sql.run('DELETE FROM chunk_states WHERE batch_key = ?', key);
+    this.#sql.run('DELETE FROM line_starts WHERE batch_key = ?', key);
+    if (isUpload) this.#sql.run('DELETE FROM batches WHERE key = ?', key);
+    else this.#sql.run("UPDATE batches SET status = 'deleted' WHERE key = ?", key);
+    this.#sql.run(
+      `DELETE FROM batches WHERE status = 'deleted' AND ended_at <
+         (SELECT max(created_at) FROM batches) - ?`,
+      TOMBSTONE_SECONDS,
+    );
+  }
+
+  /** false: the file is as small as it needs to be. */
+  #giveBack(): boolean {
+    const free = Number(this.#sql.get('PRAGMA freelist_count')?.freelist_count);
+    if (free < VACUUM_PAGES) return false;
+    this.#database.exec(`PRAGMA incremental_vacuum(${VACUUM_PAGES})`);
+    return true;
+  }
+}
