@@ -8,7 +8,8 @@ import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { chunk, options, record } from '../fakes/batch-fixtures.ts';
 import { ManualClock } from '../fakes/manual-clock.ts';
 import { until } from '../fakes/until.ts';
-import { storeConformance } from './store-conformance.ts';
+import { lifecycleConformance } from './lifecycle-conformance.ts';
+import { type StoreUnderTest, storeConformance } from './store-conformance.ts';
 
 function scratchFolder(t: Test): string {
   const folder = mkdtempSync(join(tmpdir(), 'ragmill-store-'));
@@ -16,12 +17,15 @@ function scratchFolder(t: Test): string {
   return folder;
 }
 
-storeConformance(t, async (t) => {
+async function openScratch(t: Test): Promise<StoreUnderTest> {
   const clock = new ManualClock();
   const store = await SqliteStore.open({ dataDir: scratchFolder(t), clock });
   t.teardown(() => store.close());
   return { store, clock };
-});
+}
+
+storeConformance(t, openScratch);
+lifecycleConformance(t, openScratch);
 
 t.test('a second process is kept out of the data folder, until the first has gone', async (t) => {
   const dataDir = scratchFolder(t);
@@ -102,4 +106,51 @@ t.test('a folder written by a newer release is refused and left as it is', async
   const untouched = new DatabaseSync(path);
   t.equal(untouched.prepare('PRAGMA user_version').get()?.user_version, 999);
   untouched.close();
+});
+
+t.test('starts that a dead process left are deaths of their lines; those given back are none', async (t) => {
+  const dataDir = scratchFolder(t);
+  const clock = new ManualClock();
+  const suspects: (readonly number[])[] = [];
+  for (let life = 0; life <= 4; life += 1) {
+    const store = await SqliteStore.open({ dataDir, clock });
+    if (life === 0) {
+      await store.beginUpload('b1', null);
+      await store.appendChunk('b1', chunk(0, 1, 4));
+      await store.commitUpload('b1', { options, metadata: null, inputBytes: 1, requestHash: null });
+    }
+    const claimed = await store.claimChunk('b1');
+    if (!claimed) throw new Error('nothing to claim');
+    suspects.push(claimed.suspectLines);
+    await store.markStarted(claimed.lease, [2]);
+    // An orderly stop gives back what it had started.
+    if (life === 1) await store.releaseChunk(claimed.lease);
+    if (life === 4) {
+      await store.appendRecords(claimed.lease, [record(2)], new Map());
+      await store.releaseChunk(claimed.lease);
+      t.same((await store.claimChunk('b1'))?.suspectLines, [], 'a line with a record is no suspect');
+    }
+    await store.close();
+  }
+  t.same(suspects, [[], [], [], [], [2]]);
+});
+
+t.test('a deleted batch gives its disk back', async (t) => {
+  const dataDir = scratchFolder(t);
+  const store = await SqliteStore.open({ dataDir, clock: new ManualClock() });
+  t.teardown(() => store.close());
+  await store.beginUpload('big', null);
+  const text = () => randomBytes(512 * 1024).toString('base64');
+  for (let number = 0; number < 24; number += 1) {
+    await store.appendChunk('big', { ...chunk(number, number + 1, 1), text: Buffer.from(text()) });
+  }
+  await store.commitUpload('big', { options, metadata: null, inputBytes: 1, requestHash: null });
+  for (let claimed = await store.claimChunk('big'); claimed; claimed = await store.claimChunk('big')) {
+    const line = claimed.firstLine;
+    const body = JSON.stringify({ line, answer: text() });
+    await store.appendRecords(claimed.lease, [{ ...record(line), body }], new Map());
+  }
+  const before = await store.storedBytes();
+  t.equal(await store.deleteBatch('big'), 'deleted');
+  await until('its pages to be free', async () => (await store.storedBytes()) < before / 10);
 });
