@@ -78,7 +78,7 @@ export class Dispatcher {
   takeBack(matches: (work: Work) => boolean): Work[] {
     const waiting = this.#feed.remove(matches);
     const { removed, next } = this.#suspects.remove(matches);
-    if (next) this.#feed.push(next);
+    this.#letPass(next);
     return [...waiting, ...removed];
   }
 
@@ -216,11 +216,14 @@ export class Dispatcher {
 
   /** The line is no longer here: the next suspect's turn has come, if it was one. */
   #left(work: Work): void {
-    const next = this.#suspects.leave(work);
-    if (next) {
-      this.#feed.push(next);
-      this.#pump();
-    }
+    this.#letPass(this.#suspects.leave(work));
+  }
+
+  /** The suspect whose turn has come. */
+  #letPass(suspect: Work | null): void {
+    if (suspect === null) return;
+    this.#feed.push(suspect);
+    this.#pump();
   }
 
   #fail(work: Work, failure: ModelFailure, trace: GenerationTrace): void {

@@ -531,3 +531,61 @@ t.test('whatever becomes of the calls, every line ends once and within its attem
     { numRuns: 40 },
   );
 });
+
+t.test('no call leaves without its start mark', async (t) => {
+  const world = new World();
+  await world.open();
+  world.mayStart = false;
+  world.dispatcher.add(work(1));
+  await world.clock.advance(1_000);
+  t.same(world.calls, []);
+  t.same(world.records, []);
+});
+
+t.test('suspects run alone, one at a time, beside all others', async (t) => {
+  const world = new World({ window: 8 });
+  await world.open();
+  const release: (() => void)[] = [];
+  let [running, most] = [0, 0];
+  world.respond = async () => {
+    running += 1;
+    most = Math.max(most, running);
+    await new Promise<void>((resolve) => release.push(resolve));
+    running -= 1;
+    return success;
+  };
+  const chunk = leasedChunk('b1', 5);
+  for (const line of [1, 2, 3]) {
+    world.dispatcher.add({ ...work(line, { chunk }), isSuspect: true });
+  }
+  for (const line of [4, 5]) world.dispatcher.add(work(line, { chunk }));
+  await until('what may run to run', () => release.length === 3);
+  t.equal(most, 3, 'one suspect and the two others');
+  t.equal(world.aloneLines.length, 1);
+  while (world.records.length < 5) {
+    release.shift()?.();
+    await world.clock.advance(10);
+  }
+  t.same(world.aloneLines, ['question 1', 'question 2', 'question 3']);
+  t.equal(most, 3);
+});
+
+t.test('when a suspect is dropped the next one has its turn', async () => {
+  const world = new World({ window: 8 });
+  await world.open();
+  let hold = true;
+  world.respond = async (_call) => {
+    if (!hold) return success;
+    hold = false;
+    await new Promise(() => {});
+    return success;
+  };
+  const dropped = leasedChunk('b1');
+  world.dispatcher.add({ ...work(1, { chunk: dropped }), isSuspect: true });
+  world.dispatcher.add({ ...work(2), isSuspect: true });
+  await until('the first to run', () => world.aloneLines.length === 1);
+  dropped.controller.abort();
+  world.dispatcher.takeBack((item) => item.chunk.controller.signal.aborted);
+  await until('the second to run', () => world.aloneLines.length === 2);
+  await world.ended(1);
+});
