@@ -17,6 +17,7 @@ import type { PassageKeeper } from './passage-keeper.ts';
 import type { SchedulerLog } from './record-writer.ts';
 import { failedRecord, unrunRecord } from './result-record.ts';
 import { StartMarker } from './start-marker.ts';
+import type { StoreTrouble } from './store-trouble.ts';
 import { beginWork, type LeasedChunk, passagesOf, type Work } from './work.ts';
 
 interface RetrievalQuery {
@@ -40,6 +41,7 @@ export interface LineRunnerOptions {
   readonly clock: Clock;
   readonly log: SchedulerLog;
   readonly keeper: PassageKeeper;
+  readonly trouble: StoreTrouble;
   readonly onRecord: (
     chunk: LeasedChunk,
     record: NewRecord,

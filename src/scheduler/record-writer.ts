@@ -3,10 +3,10 @@
 
 import type { BatchStatus } from '../domain/batch-status.ts';
 import type { KeptPassage, NewRecord } from '../domain/record.ts';
-import { RagmillError } from '../errors.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../time.ts';
+import type { StoreTrouble } from './store-trouble.ts';
 import type { LeasedChunk } from './work.ts';
 
 export interface SchedulerLog {
@@ -19,7 +19,7 @@ export interface RecordWriterOptions {
   readonly store: Store;
   readonly metrics: Metrics;
   readonly clock: Clock;
-  readonly log: SchedulerLog;
+  readonly trouble: StoreTrouble;
   /** Called when the records are on the disk. */
   readonly onStored: (chunk: LeasedChunk, records: readonly NewRecord[], status: BatchStatus) => void;
   /** Called with the texts that the batch has from now on. */
@@ -75,10 +75,11 @@ export class RecordWriter {
   }
 
   async #write(chunk: LeasedChunk, { records, passages }: Pending): Promise<void> {
-    const { store, metrics, clock, log, onStored, onPassagesStored, onStale } = this.#options;
+    const { store, metrics, clock, trouble, onStored, onPassagesStored, onStale } = this.#options;
     for (;;) {
       try {
         const result = await store.appendRecords(chunk.lease, records, passages);
+        trouble.worked();
         if (result === 'stale') {
           metrics.staleWrites.inc();
           return onStale(chunk);
@@ -86,11 +87,7 @@ export class RecordWriter {
         if (passages.size > 0) onPassagesStored(chunk.lease.batchId, passages.keys());
         return onStored(chunk, records, result);
       } catch (error) {
-        const code = error instanceof RagmillError ? error.code : 'internal_error';
-        log.error(
-          { err: error, code, batch: chunk.lease.batchId },
-          'records could not be stored; trying again',
-        );
+        trouble.failed(error);
       }
       if (this.#stopped.signal.aborted) return;
       await clock.sleep(RETRY_INTERVAL_MS, this.#stopped.signal).catch(() => {});

@@ -18,11 +18,12 @@ import { LineRunner, type LineRunnerOptions } from './line-runner.ts';
 import { PassageKeeper } from './passage-keeper.ts';
 import { ProgressMeter } from './progress.ts';
 import { RecordWriter, type SchedulerLog } from './record-writer.ts';
+import { StoreTrouble } from './store-trouble.ts';
 import { Upkeep } from './upkeep.ts';
 import type { LeasedChunk } from './work.ts';
 
 export interface SchedulerOptions
-  extends Omit<LineRunnerOptions, 'keeper' | 'onRecord' | 'onPutBack' | 'onStale'> {
+  extends Omit<LineRunnerOptions, 'keeper' | 'trouble' | 'onRecord' | 'onPutBack' | 'onStale'> {
   readonly store: Store;
   readonly metrics: Metrics;
   readonly clock: Clock;
@@ -50,6 +51,7 @@ export class Scheduler {
   constructor(options: SchedulerOptions) {
     this.#options = options;
     const { store, clock, log } = options;
+    const trouble = new StoreTrouble(log);
     this.#total = new ProgressMeter(clock);
     this.#claimer = new Claimer({
       store,
@@ -63,12 +65,14 @@ export class Scheduler {
     this.#runner = new LineRunner({
       ...options,
       keeper: this.#keeper,
+      trouble,
       onRecord: (chunk, record, passages) => this.#writer.add(chunk, record, passages),
       onPutBack: (chunk, lines) => this.#finish(chunk, lines),
       onStale: (chunk) => this.#drop(chunk),
     });
     this.#writer = new RecordWriter({
       ...options,
+      trouble,
       onStored: (chunk, records, status) => this.#stored(chunk, records, status),
       onPassagesStored: (batchId, hashes) => this.#keeper.markStored(batchId, hashes),
       onStale: (chunk) => this.#drop(chunk),

@@ -3,13 +3,13 @@
 
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../time.ts';
-import type { SchedulerLog } from './record-writer.ts';
+import type { StoreTrouble } from './store-trouble.ts';
 import type { LeasedChunk, Work } from './work.ts';
 
 export interface StartMarkerOptions {
   readonly store: Pick<Store, 'markStarted'>;
   readonly clock: Clock;
-  readonly log: SchedulerLog;
+  readonly trouble: StoreTrouble;
   /** Called when the lease turned out to be lost. */
   readonly onStale: (chunk: LeasedChunk) => void;
 }
@@ -57,14 +57,14 @@ export class StartMarker {
   }
 
   async #store(chunk: LeasedChunk, lines: readonly number[]): Promise<boolean> {
-    const { store, clock, log, onStale } = this.#options;
+    const { store, clock, trouble, onStale } = this.#options;
     while (!this.#stopped.signal.aborted && !chunk.controller.signal.aborted) {
       try {
         if (await store.markStarted(chunk.lease, lines)) return true;
         onStale(chunk);
         return false;
       } catch (error) {
-        log.error({ err: error, batch: chunk.lease.batchId }, 'starts could not be stored; trying again');
+        trouble.failed(error);
       }
       await clock.sleep(RETRY_INTERVAL_MS, this.#stopped.signal).catch(() => {});
     }

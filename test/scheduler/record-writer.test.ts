@@ -4,6 +4,7 @@ import type { NewRecord } from '../../src/domain/record.ts';
 import { RagmillError } from '../../src/errors.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { RecordWriter } from '../../src/scheduler/record-writer.ts';
+import { StoreTrouble } from '../../src/scheduler/store-trouble.ts';
 import type { LeasedChunk } from '../../src/scheduler/work.ts';
 import type { Store } from '../../src/store/store.ts';
 import { chunk, options, record } from '../fakes/batch-fixtures.ts';
@@ -52,7 +53,7 @@ function setup(t: Test, methods: Partial<Store> = {}) {
     store: altered(store, methods),
     metrics,
     clock,
-    log,
+    trouble: new StoreTrouble(log),
     onStored: (chunk, records, status) =>
       stored.push({ chunk, lines: records.map(({ line }) => line), status }),
     onPassagesStored: () => {},

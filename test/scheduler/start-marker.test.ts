@@ -1,5 +1,6 @@
 import t from 'tap';
 import { StartMarker } from '../../src/scheduler/start-marker.ts';
+import { StoreTrouble } from '../../src/scheduler/store-trouble.ts';
 import type { LeasedChunk } from '../../src/scheduler/work.ts';
 import { ManualClock } from '../fakes/manual-clock.ts';
 import { recordingLog } from '../fakes/recording-log.ts';
@@ -20,7 +21,7 @@ function setup(answers: (boolean | Error)[] = []) {
       },
     },
     clock,
-    log: recordingLog().log,
+    trouble: new StoreTrouble(recordingLog().log),
     onStale: (chunk) => stale.push(chunk),
   });
   return { clock, calls, stale, marker };
