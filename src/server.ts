@@ -4,6 +4,7 @@ import closeWithGrace from 'close-with-grace';
 import { pino } from 'pino';
 import { startApp } from './app.ts';
 import { readSettings, type Settings } from './config.ts';
+import { exitCodeOf } from './exit-code.ts';
 import { systemClock } from './time.ts';
 
 /** Beyond the grace of running generations: closing connections, the last records, child processes. */
@@ -28,7 +29,7 @@ async function serve(settings: Settings): Promise<void> {
 /** One line that says what is wrong and what to do, whatever the log level. */
 function giveUp(error: unknown): never {
   process.stderr.write(`ragmill has to stop: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exit(1);
+  process.exit(exitCodeOf(error));
 }
 
 try {

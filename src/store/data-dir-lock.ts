@@ -6,6 +6,12 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { RagmillError } from '../errors.ts';
 
+/** Of two starts at the same moment each may find the other half-way; this long they let each other try again. */
+const LOCK_TIMEOUT_MS = 500;
+
+/** SQLite's result code for a lock that somebody else holds. Source: sqlite.org/rescode.html#busy */
+const SQLITE_BUSY = 5;
+
 export interface DataDirLock {
   release(): void;
 }
@@ -15,13 +21,13 @@ export function lockDataDir(dataDir: string): DataDirLock {
   let database: DatabaseSync | null = null;
   try {
     mkdirSync(dataDir, { recursive: true });
-    database = new DatabaseSync(join(dataDir, 'lock.sqlite'), { timeout: 0 });
+    database = new DatabaseSync(join(dataDir, 'lock.sqlite'), { timeout: LOCK_TIMEOUT_MS });
     // An exclusive transaction that never ends holds SQLite's own file lock, on every platform it runs on.
     database.exec('BEGIN EXCLUSIVE');
   } catch (error) {
     database?.close();
     const message = error instanceof Error ? error.message : String(error);
-    if (/locked/.test(message)) {
+    if (error instanceof Error && 'errcode' in error && error.errcode === SQLITE_BUSY) {
       throw new RagmillError(
         'data_dir_locked',
         `Another ragmill process uses ${dataDir}. Stop it, or give this one a DATA_DIR of its own.`,

@@ -3,7 +3,7 @@
 
 import type { DatabaseSync } from 'node:sqlite';
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { RagmillError } from '../errors.ts';
+import { type StoreFailure, toOpenFailure, toStoreFailure } from './sqlite-failures.ts';
 import { SqliteHeartbeat } from './sqlite-heartbeat.ts';
 import { openForWriting } from './sqlite-schema.ts';
 import { SqliteSweeper } from './sqlite-sweeper.ts';
@@ -18,24 +18,15 @@ export interface WriterCall {
   readonly values: readonly unknown[];
 }
 
-/** An error as it crosses the thread boundary, where classes are lost. */
-export interface WriterError {
-  readonly code: RagmillError['code'];
-  readonly message: string;
-}
-
 export type WriterAnswer =
   | { readonly id: number; readonly value: unknown }
-  | { readonly id: number; readonly error: WriterError };
+  | { readonly id: number; readonly error: StoreFailure };
 
 /** Most operations in one transaction: bounds how long the first of a group waits for its answer. */
 const GROUP_MAX = 512;
 
 /** Operations after which there is something to remove. */
 const DELETIONS: readonly WriterMethod[] = ['abandonUpload', 'deleteBatch'];
-
-/** SQLite's result code for "no space left". Source: sqlite.org/rescode.html#full */
-const SQLITE_FULL = 13;
 
 function runGroup(
   database: DatabaseSync,
@@ -50,7 +41,7 @@ function runGroup(
     return answers;
   } catch (error) {
     if (database.isTransaction) database.exec('ROLLBACK');
-    return calls.map((call) => ({ id: call.id, error: toWriterError(error) }));
+    return calls.map((call) => ({ id: call.id, error: toFailure(error) }));
   }
 }
 
@@ -64,31 +55,27 @@ function runOne(database: DatabaseSync, writer: SqliteWriter, call: WriterCall):
     database.exec('RELEASE operation');
     return { id: call.id, value };
   } catch (error) {
-    // A full disk may have ended the whole transaction already: then the group fails together.
-    if (!database.isTransaction) throw error;
+    const failure = toFailure(error);
+    // A full disk may have ended the whole transaction already, and a damaged file takes nothing: then the group
+    // fails together.
+    if (!database.isTransaction || failure.code === 'store_corrupt') throw error;
     database.exec('ROLLBACK TO operation');
     database.exec('RELEASE operation');
-    return { id: call.id, error: toWriterError(error) };
+    return { id: call.id, error: failure };
   }
 }
 
-function toWriterError(error: unknown): WriterError {
-  if (error instanceof RagmillError) return { code: error.code, message: error.message };
-  const message = error instanceof Error ? error.message : String(error);
-  const isFull = error instanceof Error && 'errcode' in error && error.errcode === SQLITE_FULL;
-  return isFull
-    ? {
-        code: 'storage_full',
-        message: 'The disk that holds DATA_DIR is full. Free some space; work goes on by itself.',
-      }
-    : { code: 'internal_error', message };
+function toFailure(error: unknown): StoreFailure {
+  return toStoreFailure(error, workerData.path);
 }
 
-function toOpenError(error: unknown): WriterError {
-  const { code, message } = toWriterError(error);
-  if (code !== 'internal_error') return { code, message };
-  const help = 'Restore a copy of it, or use another DATA_DIR.';
-  return { code: 'data_dir_unusable', message: `${workerData.path} cannot be opened: ${message}. ${help}` };
+/** So that an empty log means a clean stop; while somebody reads (a backup), the next start merges it. */
+function leaveLogEmpty(database: DatabaseSync): void {
+  try {
+    database.exec('PRAGMA busy_timeout = 0; PRAGMA wal_checkpoint(TRUNCATE)');
+  } catch {
+    // A full disk: everything is in the log.
+  }
 }
 
 function serve(port: MessagePort): void {
@@ -101,7 +88,7 @@ function serve(port: MessagePort): void {
     writer.recover();
     database.exec('COMMIT');
   } catch (error) {
-    port.postMessage({ id: 0, error: toOpenError(error) } satisfies WriterAnswer);
+    port.postMessage({ id: 0, error: toOpenFailure(error, workerData.path) } satisfies WriterAnswer);
     port.close();
     return;
   }
@@ -115,20 +102,24 @@ function serve(port: MessagePort): void {
   port.on('message', (first: WriterCall | 'close') => {
     const calls: WriterCall[] = [];
     let next: WriterCall | 'close' | undefined = first;
+    let isDamaged = false;
     while (next !== undefined && next !== 'close') {
       calls.push(next);
       if (next.method === 'renewLeases') heartbeat.hear(Number(next.values[1]), Number(next.values[2]));
       next = calls.length < GROUP_MAX ? receiveMessageOnPort(port)?.message : undefined;
     }
     if (calls.length > 0) {
-      for (const answer of runGroup(database, writer, calls)) port.postMessage(answer);
+      for (const answer of runGroup(database, writer, calls)) {
+        port.postMessage(answer);
+        isDamaged ||= 'error' in answer && answer.error.code === 'store_corrupt';
+      }
       if (calls.some((call) => DELETIONS.includes(call.method))) sweeper.wake();
     }
-    if (next === 'close') {
-      heartbeat.stop();
-      database.close();
-      port.close();
-    }
+    if (next !== 'close' && !isDamaged) return;
+    heartbeat.stop();
+    if (!isDamaged) leaveLogEmpty(database);
+    database.close();
+    port.close();
   });
 }
 

@@ -73,8 +73,14 @@ export class SqliteWriterClient {
   #settle(answer: WriterAnswer): void {
     const waiting = this.#waiting.get(answer.id);
     this.#waiting.delete(answer.id);
-    if ('error' in answer) waiting?.reject(new RagmillError(answer.error.code, answer.error.message));
-    else waiting?.resolve(answer.value);
+    if (!('error' in answer)) {
+      waiting?.resolve(answer.value);
+      return;
+    }
+    const error = new RagmillError(answer.error.code, answer.error.message);
+    // The thread ends with it, for a reason that must not be lost.
+    if (error.code === 'store_corrupt') this.#died.resolve(error);
+    waiting?.reject(error);
   }
 
   #failAll(error: Error): void {
