@@ -1,14 +1,4 @@
-import { spawnSync } from 'node:child_process';
-import {
-  copyFileSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import t, { type Test } from 'tap';
@@ -17,53 +7,39 @@ import { openForWriting } from '../../src/store/sqlite-schema.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { systemClock } from '../../src/time.ts';
 import { record } from '../fakes/batch-fixtures.ts';
+import {
+  FIXTURES,
+  integrityOf,
+  keptDataDir,
+  keptSchemas,
+  logsIn,
+  query,
+  runKilledAt,
+  scratchFolder,
+} from '../fakes/database-files.ts';
 import { mountSmallDisk, needsSmallDisk } from '../fakes/small-disk.ts';
 import { readContents } from '../fixtures/schema-fixtures.ts';
 
-const FIXTURES = join(import.meta.dirname, '../fixtures');
 const known = readMigrations().length;
-const fixtures = readdirSync(FIXTURES).flatMap((name) => /^schema-(\d+)\.sqlite$/.exec(name)?.[1] ?? []);
-
-/** A data folder with the database of an older release. */
-function folderWith(t: Pick<Test, 'teardown'>, schema: string, under = tmpdir()): string {
-  const folder = mkdtempSync(join(under, 'ragmill-schema-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-  copyFileSync(join(FIXTURES, `schema-${schema}.sqlite`), join(folder, 'ragmill.sqlite'));
-  return folder;
-}
-
-function query(path: string, sql: string) {
-  const database = new DatabaseSync(path, { readOnly: true });
-  try {
-    return database.prepare(sql).all();
-  } finally {
-    database.close();
-  }
-}
-
-const integrity = (path: string) => query(path, 'PRAGMA integrity_check')[0]?.integrity_check;
-const LOGS =
-  'SELECT b.id, seq, line, r.status, body FROM records r JOIN batches b ON b.key = batch_key ORDER BY 1, 2';
 
 t.test('of every released schema a data folder is kept', async (t) => {
-  for (let schema = 1; schema < known; schema += 1)
-    t.ok(fixtures.includes(String(schema)), `schema ${schema}`);
-  t.ok(fixtures.every((schema) => Number(schema) <= known));
+  for (let schema = 1; schema < known; schema += 1) t.ok(keptSchemas.includes(schema), `schema ${schema}`);
+  t.ok(keptSchemas.every((schema) => schema <= known));
 });
 
-for (const schema of fixtures) {
+for (const schema of keptSchemas) {
   t.test(`a data folder of schema ${schema} is migrated without loss, and its work goes on`, async (t) => {
-    const dataDir = folderWith(t, schema);
+    const dataDir = keptDataDir(t, { schema });
     const path = join(dataDir, 'ragmill.sqlite');
-    const logs = query(path, LOGS);
+    const logs = logsIn(path);
     const expected = JSON.parse(readFileSync(join(FIXTURES, `schema-${schema}.json`), 'utf8'));
     t.match(await readContents(dataDir), expected);
-    t.same(query(path, LOGS), logs);
-    t.equal(integrity(path), 'ok');
+    t.same(logsIn(path), logs);
+    t.equal(integrityOf(path), 'ok');
     t.same(query(path, 'PRAGMA foreign_key_check'), []);
     const backup = `${path}.schema-${schema}.bak`;
-    if (Number(schema) === known) t.notOk(existsSync(backup), 'what is current needs no backup');
-    else t.same(query(backup, LOGS), logs);
+    if (schema === known) t.notOk(existsSync(backup), 'what is current needs no backup');
+    else t.same(logsIn(backup), logs);
     await finishHalfDone(t, dataDir);
   });
 }
@@ -96,13 +72,12 @@ const NEXT = `CREATE TABLE batches_next (key INTEGER PRIMARY KEY, id TEXT NOT NU
   DROP TABLE batches;
   ALTER TABLE batches_next RENAME TO batches;`;
 const NEXT_MIGRATIONS = [...readMigrations(), NEXT];
-const newest = String(Math.max(...fixtures.map(Number)));
 
 t.test('a step that makes a table anew loses no row that refers to it', async (t) => {
-  const path = join(folderWith(t, newest), 'ragmill.sqlite');
-  const logs = query(path, LOGS);
+  const path = join(keptDataDir(t), 'ragmill.sqlite');
+  const logs = logsIn(path);
   openForWriting(path, NEXT_MIGRATIONS).close();
-  t.same(query(path, LOGS), logs);
+  t.same(logsIn(path), logs);
   t.ok(logs.length > 0);
 });
 
@@ -110,44 +85,29 @@ t.test('killed anywhere between its first and its last step, the next start migr
   const program = `
     const { openForWriting } = await import('./src/store/sqlite-schema.ts');
     openForWriting(process.argv[1], JSON.parse(process.argv[2])).close();`;
-  const root = join(import.meta.dirname, '../..');
   let kills = 0;
   for (;;) {
-    const path = join(folderWith(t, newest), 'ragmill.sqlite');
-    const logs = query(path, LOGS);
-    const { status, signal, stderr } = spawnSync(
-      process.execPath,
-      [
-        '--import',
-        './test/fakes/kill-at-step.ts',
-        '--input-type=module',
-        '-e',
-        program,
-        path,
-        JSON.stringify(NEXT_MIGRATIONS),
-      ],
-      { cwd: root, encoding: 'utf8', env: { ...process.env, KILL_AT_STEP: String(kills + 1) } },
-    );
-    if (status === 0) break;
-    t.equal(signal, 'SIGKILL', stderr);
+    const path = join(keptDataDir(t), 'ragmill.sqlite');
+    const logs = logsIn(path);
+    if (!runKilledAt(kills + 1, program, [path, JSON.stringify(NEXT_MIGRATIONS)]).wasKilled) break;
     kills += 1;
     openForWriting(path, NEXT_MIGRATIONS).close();
-    t.equal(integrity(path), 'ok');
-    t.same(query(path, LOGS), logs);
+    t.equal(integrityOf(path), 'ok');
+    t.same(logsIn(path), logs);
     t.same(query(path, 'PRAGMA user_version')[0]?.user_version, known + 1);
     const beside = readdirSync(join(path, '..')).filter((name) => /bak|partial/.test(name));
     t.ok(
       beside.every((name) => name.endsWith('.bak')),
       'no half copy is left',
     );
-    for (const name of beside) t.same(query(join(path, '..', name), LOGS), logs);
+    for (const name of beside) t.same(logsIn(join(path, '..', name)), logs);
   }
   t.ok(kills > 15, `killed at ${kills} steps`);
 });
 
 t.test('a step that fails changes nothing, says so, and leaves the way back', async (t) => {
-  const path = join(folderWith(t, newest), 'ragmill.sqlite');
-  const logs = query(path, LOGS);
+  const path = join(keptDataDir(t), 'ragmill.sqlite');
+  const logs = logsIn(path);
   const broken = [
     ...readMigrations(),
     'CREATE TABLE added (a); DELETE FROM records; INSERT INTO nowhere VALUES (1);',
@@ -158,13 +118,13 @@ t.test('a step that fails changes nothing, says so, and leaves the way back', as
   });
   const orphans = [...readMigrations(), "DELETE FROM batches WHERE id = 'batch_completed'"];
   t.throws(() => openForWriting(path, orphans), { code: 'migration_failed', message: /lost its batches/ });
-  t.same(query(path, LOGS), logs);
+  t.same(logsIn(path), logs);
   t.equal(query(path, 'PRAGMA user_version')[0]?.user_version, known);
-  t.same(query(`${path}.schema-${known}.bak`, LOGS), logs);
+  t.same(logsIn(`${path}.schema-${known}.bak`), logs);
 });
 
 t.test('without room for the copy the start ends, and nothing was changed', needsSmallDisk, async (t) => {
-  const path = join(folderWith(t, newest, mountSmallDisk(t, 'size=100k')), 'ragmill.sqlite');
+  const path = join(keptDataDir(t, { under: mountSmallDisk(t, 'size=100k') }), 'ragmill.sqlite');
   const before = readFileSync(path);
   t.throws(() => openForWriting(path, NEXT_MIGRATIONS), { code: 'storage_full', message: /Free some space/ });
   t.ok(readFileSync(path).equals(before));
@@ -172,7 +132,7 @@ t.test('without room for the copy the start ends, and nothing was changed', need
 });
 
 t.test('a newer schema is refused, and not a byte is changed', async (t) => {
-  const folder = folderWith(t, newest);
+  const folder = keptDataDir(t);
   const path = join(folder, 'ragmill.sqlite');
   const newer = new DatabaseSync(path);
   newer.exec(`PRAGMA journal_mode = DELETE; PRAGMA user_version = ${known + 1}`);
@@ -184,7 +144,7 @@ t.test('a newer schema is refused, and not a byte is changed', async (t) => {
 });
 
 t.test('a newer schema that stands in the log only is refused all the same', async (t) => {
-  const path = join(folderWith(t, newest), 'ragmill.sqlite');
+  const path = join(keptDataDir(t), 'ragmill.sqlite');
   const log = `${path}-wal`;
   const newer = new DatabaseSync(path);
   newer.exec(`PRAGMA user_version = ${known + 1}`);
@@ -198,8 +158,7 @@ t.test('a newer schema that stands in the log only is refused all the same', asy
 });
 
 t.test("somebody else's database is refused", async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'ragmill-schema-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = scratchFolder(t);
   const path = join(folder, 'ragmill.sqlite');
   const theirs = new DatabaseSync(path);
   theirs.exec('CREATE TABLE notes (text)');
