@@ -144,7 +144,7 @@ t.test('what cannot be restored changes nothing', async (t) => {
     page.copy(bytes, bytes.length - 4096);
     writeFileSync(path, bytes);
   });
-  const cases: [string, object][] = [
+  const cases: [string, { code: string; message?: RegExp }][] = [
     [join(folder, 'nowhere'), { code: 'backup_unusable', message: /is no file/ }],
     [join(folder, 'dir'), { code: 'backup_unusable', message: /is no file/ }],
     [
