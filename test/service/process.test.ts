@@ -3,43 +3,13 @@
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { ServiceProcess } from '../../src/cli/service-process.ts';
 import { startFakeModelServer } from '../fakes/fake-model-server.ts';
 import { realChroma, succeeds } from '../fakes/real-chroma.ts';
-import { corpusFile, questions, type ResultLine } from '../fakes/running-service.ts';
+import { corpusFile, questions } from '../fakes/running-service.ts';
+import { post, QUIET, readBatch, readResults, spawnService, upload } from '../fakes/spawned-service.ts';
 import { until } from '../fakes/until.ts';
-
-const QUIET = () => {};
-const NDJSON = { 'content-type': 'application/x-ndjson' };
-
-function start(t: Test, settings: Readonly<Record<string, string>>, folder?: string): ServiceProcess {
-  const options = folder === undefined ? {} : { folder };
-  const service = new ServiceProcess(
-    { CORPUS_PATH: corpusFile(t), GENERATION_THREADS: '1', ...settings },
-    options,
-  );
-  t.teardown(() => service.stop());
-  return service;
-}
-
-async function upload(service: ServiceProcess, lines: string): Promise<string> {
-  const answer = await fetch(`${service.url}/batches`, { method: 'POST', headers: NDJSON, body: lines });
-  return ((await answer.json()) as { id: string }).id;
-}
-
-async function readResults(service: ServiceProcess, id: string): Promise<ResultLine[]> {
-  const text = await (await fetch(`${service.url}/batches/${id}/results`)).text();
-  return text
-    .split('\n')
-    .filter(Boolean)
-    .map((line) => JSON.parse(line) as ResultLine);
-}
-
-async function countDone(service: ServiceProcess, id: string): Promise<number> {
-  const batch = await (await fetch(`${service.url}/batches/${id}`)).json();
-  return (batch as { last_seq: number }).last_seq;
-}
 
 /** Processes started by this one, by the kernel's word. */
 function childrenOf(pid: number | undefined): number[] {
@@ -74,18 +44,18 @@ t.test(
     t.teardown(() => server.close());
     server.respond((request) => (request.index < 120 ? { kind: 'answer' } : { kind: 'answer', hold: true }));
     const settings = { GPU_ENDPOINTS: server.url, GPU_CONCURRENCY: '8' };
-    const killed = start(t, settings);
+    const killed = spawnService(t, settings);
     await killed.ready(QUIET);
     const id = await upload(killed, questions(400));
-    await until('120 lines to be done', async () => (await countDone(killed, id)) === 120);
-    const before = await readPrefix(killed, id, 120);
+    await until('120 lines to be done', async () => (await readBatch(killed, id)).last_seq === 120);
+    const before = await readResults(killed, id, '?follow=false');
     const children = childrenOf(killed.pid);
     t.ok(children.length > 0, 'Chroma runs as a child');
     await killed.end('SIGKILL');
     await until('its children to be gone', () => !children.some(isRunning));
 
     server.respond({ kind: 'answer' });
-    const next = start(t, settings, killed.folder);
+    const next = spawnService(t, settings, killed.folder);
     await next.ready(QUIET);
     const results = await readResults(next, id);
     t.equal(results.length, 400);
@@ -93,24 +63,15 @@ t.test(
     t.ok(results.every((result) => result.status === 'succeeded'));
     t.same(results.slice(0, 120), before, 'what was published stands as it was');
     t.ok(server.requests.length <= 400 + 8 + 2, 'only what was running ran again');
-    const batch = await (await fetch(`${next.url}/batches/${id}`)).json();
-    t.match(batch, { status: 'completed', collection_generations: [1, 2] });
+    t.match(await readBatch(next, id), { status: 'completed', collection_generations: [1, 2] });
   },
 );
-
-async function readPrefix(service: ServiceProcess, id: string, count: number): Promise<ResultLine[]> {
-  const text = await (await fetch(`${service.url}/batches/${id}/results?follow=false`)).text();
-  return text
-    .split('\n')
-    .slice(0, count)
-    .map((line) => JSON.parse(line) as ResultLine);
-}
 
 t.test('SIGTERM: running lines get their grace, streams break off, the exit is clean', onLinux, async (t) => {
   const server = await startFakeModelServer();
   t.teardown(() => server.close());
   server.respond({ kind: 'answer', hold: true });
-  const service = start(t, { GPU_ENDPOINTS: server.url, SHUTDOWN_GRACE_MS: '60000' });
+  const service = spawnService(t, { GPU_ENDPOINTS: server.url, SHUTDOWN_GRACE_MS: '60000' });
   await service.ready(QUIET);
   const id = await upload(service, questions(20));
   await server.until(() => server.inFlight === 4);
@@ -125,18 +86,14 @@ t.test('SIGTERM: running lines get their grace, streams break off, the exit is c
     'it to say that it is not ready',
     async () => (await fetch(`${service.url}/readyz`)).status === 503,
   );
-  t.equal(
-    (await fetch(`${service.url}/batches`, { method: 'POST', headers: NDJSON, body: '{}' })).status,
-    503,
-    'uploads are refused, and that is still said',
-  );
+  t.equal((await post(service, '{}')).status, 503, 'uploads are refused, and that is still said');
   server.release();
   t.equal(await ended, 0);
   t.equal(await reading, 'broken off', 'a part must not look like the whole');
   t.notOk(children.some(isRunning), 'nothing is left running');
 
   server.respond({ kind: 'answer' });
-  const next = start(t, { GPU_ENDPOINTS: server.url }, service.folder);
+  const next = spawnService(t, { GPU_ENDPOINTS: server.url }, service.folder);
   await next.ready(QUIET);
   t.equal((await readResults(next, id)).length, 20);
   const asked = server.requests.filter((request) => request.state === 'answered').length;
@@ -144,7 +101,7 @@ t.test('SIGTERM: running lines get their grace, streams break off, the exit is c
 });
 
 t.test('two services run side by side', async (t) => {
-  const [one, two] = [start(t, { EMBEDDED_MODEL: 'on' }), start(t, { EMBEDDED_MODEL: 'on' })];
+  const [one, two] = [spawnService(t, { EMBEDDED_MODEL: 'on' }), spawnService(t, { EMBEDDED_MODEL: 'on' })];
   await Promise.all([one.ready(QUIET), two.ready(QUIET)]);
   t.not(one.url, two.url);
   const ids = [await upload(one, questions(5)), await upload(two, questions(7))];
@@ -158,24 +115,24 @@ t.test('a start that cannot succeed ends with one line that says why', async (t)
   t.teardown(() => taken.close());
   const address = taken.address();
   const port = typeof address === 'object' ? String(address?.port) : '';
-  const running = start(t, { EMBEDDED_MODEL: 'on' });
+  const running = spawnService(t, { EMBEDDED_MODEL: 'on' });
   await running.ready(QUIET);
-  const starts: [Record<string, string>, string | undefined, RegExp][] = [
-    [{ PORT: port }, undefined, /is taken\. Set PORT/],
-    [{ PORT: 'eighty', LOG_LEVEL: 'loud' }, undefined, /PORT must be integer; LOG_LEVEL/],
-    [{}, running.folder, /Another ragmill process uses/],
-    [{ CORPUS_PATH: '/nowhere' }, undefined, /The corpus \/nowhere cannot be read/],
-    [{ CHROMA_COLLECTION: 'a b' }, undefined, /CHROMA_COLLECTION/],
-    [{ CHROMA_URL: 'http://127.0.0.1:9', BOOTSTRAP_TIMEOUT_MS: '1' }, undefined, /127\.0\.0\.1:9/],
-    [{ GPU_ENDPOINTS: 'ftp://x' }, undefined, /GPU_ENDPOINTS/],
+  const starts: [Record<string, string>, string | undefined, RegExp, number][] = [
+    [{ PORT: port }, undefined, /is taken\. Set PORT/, 1],
+    [{ PORT: 'eighty', LOG_LEVEL: 'loud' }, undefined, /PORT must be integer; LOG_LEVEL/, 2],
+    [{}, running.folder, /Another ragmill process uses/, 4],
+    [{ CORPUS_PATH: '/nowhere' }, undefined, /The corpus \/nowhere cannot be read/, 1],
+    [{ CHROMA_COLLECTION: 'a b' }, undefined, /CHROMA_COLLECTION/, 2],
+    [{ CHROMA_URL: 'http://127.0.0.1:9', BOOTSTRAP_TIMEOUT_MS: '1' }, undefined, /127\.0\.0\.1:9/, 1],
+    [{ GPU_ENDPOINTS: 'ftp://x' }, undefined, /GPU_ENDPOINTS/, 2],
   ];
-  for (const [settings, folder, words] of starts) {
+  for (const [settings, folder, words, exitCode] of starts) {
     const service = new ServiceProcess(
       { CORPUS_PATH: corpusFile(t), ...settings },
       folder === undefined ? {} : { folder },
     );
     await t.rejects(service.ready(QUIET), { message: words });
-    t.equal(await service.end('SIGTERM'), 1);
+    t.equal(await service.end('SIGTERM'), exitCode);
     if (folder === undefined) await service.stop();
   }
 });
