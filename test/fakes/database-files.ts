@@ -1,13 +1,14 @@
 // Database files as they lie on the disk: copies of the kept ones, and what stands in them.
 
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { Test } from 'tap';
 
 export const FIXTURES = join(import.meta.dirname, '../fixtures');
+export const PAGE_BYTES = 4096;
 const ROOT = join(import.meta.dirname, '../..');
 
 /** The schemas of which a database is kept. */
@@ -51,6 +52,14 @@ export function logsIn(path: string) {
 
 export function integrityOf(path: string) {
   return query(path, 'PRAGMA integrity_check')[0]?.integrity_check;
+}
+
+/** Overwrites the first page of a table or of an index. */
+export function damageRoot(path: string, name: string): void {
+  const root = Number(query(path, `SELECT rootpage FROM sqlite_schema WHERE name = '${name}'`)[0]?.rootpage);
+  const bytes = readFileSync(path);
+  bytes.fill(0x55, (root - 1) * PAGE_BYTES, root * PAGE_BYTES);
+  writeFileSync(path, bytes);
 }
 
 /** Runs a program that imports from the root, and kills it at that step of its work on files. */

@@ -6,9 +6,8 @@ import { openForWriting } from '../../src/store/sqlite-schema.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { systemClock } from '../../src/time.ts';
 import { record } from '../fakes/batch-fixtures.ts';
-import { integrityOf, keptDataDir, logsIn, query } from '../fakes/database-files.ts';
+import { damageRoot, integrityOf, keptDataDir, logsIn, PAGE_BYTES, query } from '../fakes/database-files.ts';
 
-const PAGE_BYTES = 4096;
 const databaseIn = (dataDir: string) => join(dataDir, 'ragmill.sqlite');
 const open = (dataDir: string) => SqliteStore.open({ dataDir, clock: systemClock });
 
@@ -23,14 +22,6 @@ function currentDataDir(t: Test): string {
   const dataDir = keptDataDir(t);
   openForWriting(databaseIn(dataDir)).close();
   return dataDir;
-}
-
-/** Overwrites the first page of a table or of an index. */
-function damageRoot(path: string, name: string): void {
-  const root = Number(query(path, `SELECT rootpage FROM sqlite_schema WHERE name = '${name}'`)[0]?.rootpage);
-  const bytes = readFileSync(path);
-  bytes.fill(0x55, (root - 1) * PAGE_BYTES, root * PAGE_BYTES);
-  writeFileSync(path, bytes);
 }
 
 /** What a crash leaves: the file as it was, and a log with one change. */
