@@ -11,7 +11,7 @@ export interface LeaseKeeperOptions {
   readonly log: SchedulerLog;
   readonly leases: () => Lease[];
   readonly onLost: (lease: Lease) => void;
-  /** After each round: a lease that ran out elsewhere makes its chunk claimable without any other sign. */
+  /** After each renewal: a lease that ran out elsewhere makes its chunk claimable without any other sign. */
   readonly onRenewed: () => void;
 }
 
@@ -22,9 +22,15 @@ export class LeaseKeeper {
   readonly #options: LeaseKeeperOptions;
   readonly #stopped = new AbortController();
   #running: Promise<void> = Promise.resolve();
+  #isHolding = true;
 
   constructor(options: LeaseKeeperOptions) {
     this.#options = options;
+  }
+
+  /** false: our leases could not be renewed. They may run out, and what is claimed then would be what we have. */
+  get isHolding(): boolean {
+    return this.#isHolding;
   }
 
   start(): void {
@@ -41,10 +47,12 @@ export class LeaseKeeper {
     for (;;) {
       try {
         for (const lease of await store.renewLeases(leases())) onLost(lease);
+        this.#isHolding = true;
+        onRenewed();
       } catch (error) {
+        this.#isHolding = false;
         log.error({ err: error }, 'leases could not be renewed');
       }
-      onRenewed();
       try {
         await clock.sleep(RENEW_INTERVAL_MS, this.#stopped.signal);
       } catch {

@@ -104,7 +104,7 @@ export class Scheduler {
 
   /** There may be work. */
   nudge(): void {
-    this.#claimer.nudge();
+    if (this.#leaseKeeper.isHolding) this.#claimer.nudge();
   }
 
   /** Started lines finish, the rest is given back. null: no such batch. */
@@ -182,7 +182,7 @@ export class Scheduler {
     if (isTerminal(status)) this.#ended(batchId, status);
     else if (status === 'paused') this.#pauseInHand(batchId);
     // Stragglers hold their chunks open for long: room counts by lines, not by chunks.
-    if (chunk.openLines <= 0 || this.#hand.lines <= HORIZON_LINES - CHUNK_LINES) this.#claimer.nudge();
+    if (chunk.openLines <= 0 || this.#hand.lines <= HORIZON_LINES - CHUNK_LINES) this.nudge();
   }
 
   #ended(batchId: string, status: string): void {
