@@ -6,8 +6,10 @@ import type { Batch } from '../domain/batch.ts';
 import type { ClaimedChunk, Lease, NewChunk } from '../domain/chunk.ts';
 import type { CollectionRecord } from '../domain/collection.ts';
 import type { KeptPassage, NewRecord, StoredRecord } from '../domain/record.ts';
+import { RagmillError } from '../errors.ts';
 import { type Clock, unixSeconds } from '../time.ts';
 import { type DataDirLock, lockDataDir } from './data-dir-lock.ts';
+import { toStoreFailure } from './sqlite-failures.ts';
 import { SqliteReader } from './sqlite-reader.ts';
 import { openForReading } from './sqlite-schema.ts';
 import { SqliteWriterClient } from './sqlite-writer-client.ts';
@@ -33,6 +35,8 @@ export class SqliteStore implements Store {
   readonly #writer: SqliteWriterClient;
   readonly #reader: SqliteReader;
   readonly #clock: Clock;
+  readonly #path: string;
+  readonly #damaged = Promise.withResolvers<Error>();
   readonly #watchers = new Map<string, Set<() => void>>();
 
   private constructor(parts: {
@@ -40,15 +44,17 @@ export class SqliteStore implements Store {
     writer: SqliteWriterClient;
     reader: SqliteReader;
     clock: Clock;
+    path: string;
   }) {
     this.#lock = parts.lock;
     this.#writer = parts.writer;
     this.#reader = parts.reader;
     this.#clock = parts.clock;
+    this.#path = parts.path;
     this.storeId = parts.reader.storeId();
   }
 
-  /** Throws `data_dir_locked`, `data_dir_unusable` or `schema_newer`; then nothing stays open. */
+  /** Throws `data_dir_locked`, `data_dir_unusable`, `schema_newer`, `store_corrupt` …; then nothing stays open. */
   static async open(options: { dataDir: string; clock: Clock }): Promise<SqliteStore> {
     await using opened = new AsyncDisposableStack();
     const lock = opened.adopt(lockDataDir(options.dataDir), (it) => it.release());
@@ -56,12 +62,12 @@ export class SqliteStore implements Store {
     const writer = opened.adopt(await SqliteWriterClient.open(path), (it) => it.close());
     const reader = new SqliteReader(openForReading(path));
     opened.move();
-    return new SqliteStore({ lock, writer, reader, clock: options.clock });
+    return new SqliteStore({ lock, writer, reader, clock: options.clock, path });
   }
 
   /** Resolves when nothing can be stored any more, though nobody closed the store. */
   get died(): Promise<Error> {
-    return this.#writer.died;
+    return Promise.race([this.#writer.died, this.#damaged.promise]);
   }
 
   beginUpload(id: string, idempotencyKey: string | null): Promise<UploadStart> {
@@ -74,7 +80,7 @@ export class SqliteStore implements Store {
 
   async commitUpload(id: string, batch: NewBatch): Promise<Batch> {
     await this.#writer.call('commitUpload', id, batch, this.#nowSeconds());
-    const committed = this.#reader.batch(id);
+    const committed = this.#read((it) => it.batch(id));
     if (!committed) throw new Error(`batch ${id} is gone right after its commit`);
     return committed;
   }
@@ -84,34 +90,34 @@ export class SqliteStore implements Store {
   }
 
   async storedBytes(): Promise<number> {
-    return this.#reader.storedBytes();
+    return this.#read((it) => it.storedBytes());
   }
 
   async getBatch(id: string): Promise<Batch | null> {
-    return this.#reader.batch(id);
+    return this.#read((it) => it.batch(id));
   }
 
   async wasDeleted(id: string): Promise<boolean> {
-    return this.#reader.wasDeleted(id);
+    return this.#read((it) => it.wasDeleted(id));
   }
 
   async listBatches(page: {
     after: string | null;
     limit: number;
   }): Promise<{ batches: Batch[]; hasMore: boolean }> {
-    return this.#reader.batches(page.after, page.limit);
+    return this.#read((it) => it.batches(page.after, page.limit));
   }
 
   async activeBatches(): Promise<ActiveBatch[]> {
-    return this.#reader.activeBatches();
+    return this.#read((it) => it.activeBatches());
   }
 
   async expiringBatches(): Promise<{ id: string; expiresAt: number }[]> {
-    return this.#reader.expiringBatches();
+    return this.#read((it) => it.expiringBatches());
   }
 
   async endedBatches(before: number): Promise<string[]> {
-    return this.#reader.endedBatches(before);
+    return this.#read((it) => it.endedBatches(before));
   }
 
   // Leases never outlive the process, so they are timed by its monotonic clock: a wall clock that jumps ends none.
@@ -175,34 +181,34 @@ export class SqliteStore implements Store {
   }
 
   async readRecords(batchId: string, page: RecordPage): Promise<StoredRecord[]> {
-    return this.#reader.log.bySeq(batchId, page);
+    return this.#read((it) => it.log.bySeq(batchId, page));
   }
 
   async readRecordsInInputOrder(batchId: string, page: InputOrderPage): Promise<StoredRecord[]> {
-    return this.#reader.log.inInputOrder(batchId, page);
+    return this.#read((it) => it.log.inInputOrder(batchId, page));
   }
 
   async logEnd(batchId: string): Promise<{ lastSeq: number; bytes: number }> {
-    return this.#reader.log.end(batchId);
+    return this.#read((it) => it.log.end(batchId));
   }
 
   async seekLog(batchId: string, offset: number): Promise<{ seq: number; startOffset: number }> {
-    return this.#reader.log.seek(batchId, offset);
+    return this.#read((it) => it.log.seek(batchId, offset));
   }
 
   async readInput(
     batchId: string,
     page: { afterLine: number; status: 'succeeded' | 'failed' | null },
   ): Promise<{ lines: InputLine[]; lastLine: number } | null> {
-    return this.#reader.lines.input(batchId, page);
+    return this.#read((it) => it.lines.input(batchId, page));
   }
 
   async lineHistory(batchId: string, line: number): Promise<LineHistory | null> {
-    return this.#reader.lines.history(batchId, line);
+    return this.#read((it) => it.lines.history(batchId, line));
   }
 
   async readPassages(batchId: string, hashes: readonly string[]): Promise<ReadonlyMap<string, KeptPassage>> {
-    return this.#reader.lines.passages(batchId, hashes);
+    return this.#read((it) => it.lines.passages(batchId, hashes));
   }
 
   watch(batchId: string, onChange: () => void): () => void {
@@ -220,7 +226,7 @@ export class SqliteStore implements Store {
   }
 
   async currentCollection(): Promise<CollectionRecord | null> {
-    return this.#reader.currentCollection();
+    return this.#read((it) => it.currentCollection());
   }
 
   recordReady(
@@ -240,7 +246,20 @@ export class SqliteStore implements Store {
   async #changed(batchId: string, change: Promise<void>): Promise<Batch | null> {
     await change;
     this.#notify(batchId);
-    return this.#reader.batch(batchId);
+    return this.#read((it) => it.batch(batchId));
+  }
+
+  #read<T>(read: (reader: SqliteReader) => T): T {
+    try {
+      return read(this.#reader);
+    } catch (error) {
+      const { code, message } = toStoreFailure(error, this.#path);
+      if (error instanceof RagmillError || code === 'internal_error') throw error;
+      const known = new RagmillError(code, message, { cause: error });
+      // What such a database would serve cannot be trusted, and nothing may be added to it.
+      if (code === 'store_corrupt') this.#damaged.resolve(known);
+      throw known;
+    }
   }
 
   #nowSeconds(): number {
