@@ -92,7 +92,8 @@ function checkTarget(source: string, target: string, isForced: boolean): void {
 function count(database: DatabaseSync): { batches: number; records: number } {
   const row = database
     .prepare(
-      "SELECT count(*) AS batches, coalesce(sum(last_seq), 0) AS records FROM batches WHERE status <> 'uploading'",
+      `SELECT count(*) AS batches, coalesce(sum(last_seq), 0) AS records FROM batches
+       WHERE status NOT IN ('uploading', 'discarding', 'deleting', 'deleted')`,
     )
     .get();
   return { batches: Number(row?.batches), records: Number(row?.records) };

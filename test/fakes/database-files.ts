@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { Test } from 'tap';
+import { openForWriting } from '../../src/store/sqlite-schema.ts';
 
 export const FIXTURES = join(import.meta.dirname, '../fixtures');
 export const PAGE_BYTES = 4096;
@@ -33,6 +34,15 @@ export function keptDataDir(
   return folder;
 }
 
+/** The same in the schema of the present code, after a clean stop. */
+export function currentDataDir(t: Pick<Test, 'teardown'>, options: { readonly under?: string } = {}): string {
+  const folder = keptDataDir(t, options);
+  const path = join(folder, 'ragmill.sqlite');
+  openForWriting(path).close();
+  for (const name of readdirSync(folder)) if (name.endsWith('.bak')) rmSync(join(folder, name));
+  return folder;
+}
+
 export function query(path: string, sql: string) {
   const database = new DatabaseSync(path, { readOnly: true });
   try {
@@ -57,8 +67,12 @@ export function integrityOf(path: string) {
 /** Overwrites the first page of a table or of an index. */
 export function damageRoot(path: string, name: string): void {
   const root = Number(query(path, `SELECT rootpage FROM sqlite_schema WHERE name = '${name}'`)[0]?.rootpage);
+  damagePage(path, root);
+}
+
+export function damagePage(path: string, page: number): void {
   const bytes = readFileSync(path);
-  bytes.fill(0x55, (root - 1) * PAGE_BYTES, root * PAGE_BYTES);
+  bytes.fill(0x55, (page - 1) * PAGE_BYTES, page * PAGE_BYTES);
   writeFileSync(path, bytes);
 }
 

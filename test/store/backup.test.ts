@@ -16,6 +16,7 @@ import { lockDataDir } from '../../src/store/data-dir-lock.ts';
 import { restore } from '../../src/store/restore.ts';
 import { openForWriting } from '../../src/store/sqlite-schema.ts';
 import {
+  currentDataDir,
   integrityOf,
   keptDataDir,
   logsIn,
@@ -43,7 +44,7 @@ function changeAndCrash(dataDir: string): void {
 }
 
 t.test('a backup holds what stands in the log too, and stands for itself', async (t) => {
-  const dataDir = keptDataDir(t);
+  const dataDir = currentDataDir(t);
   const database = openForWriting(databaseIn(dataDir));
   database.exec("UPDATE records SET body = 'changed' WHERE seq = 1");
   const target = join(scratchFolder(t), 'a.backup');
@@ -56,7 +57,7 @@ t.test('a backup holds what stands in the log too, and stands for itself', async
 });
 
 t.test('a target that must not be written is refused', async (t) => {
-  const dataDir = keptDataDir(t);
+  const dataDir = currentDataDir(t);
   const folder = scratchFolder(t);
   const target = join(folder, 'a.backup');
   writeFileSync(target, 'precious');
@@ -73,12 +74,12 @@ t.test('a target that must not be written is refused', async (t) => {
 t.test('without room the backup says so and leaves nothing', needsSmallDisk, async (t) => {
   const disk = mountSmallDisk(t, 'size=32k');
   const target = join(disk, 'a.backup');
-  t.throws(() => backUp(keptDataDir(t), target, false), { code: 'storage_full', message: /no room for/ });
+  t.throws(() => backUp(currentDataDir(t), target, false), { code: 'storage_full', message: /no room for/ });
   t.same(readdirSync(disk), []);
 });
 
 t.test('a damaged database is not backed up', async (t) => {
-  const dataDir = keptDataDir(t);
+  const dataDir = currentDataDir(t);
   const folder = scratchFolder(t);
   truncateSync(databaseIn(dataDir), 8_192);
   t.throws(() => backUp(dataDir, join(folder, 'a.backup'), false), { code: 'store_corrupt' });
@@ -86,7 +87,7 @@ t.test('a damaged database is not backed up', async (t) => {
 });
 
 t.test('a restore puts the backup in place and keeps what was there, its log included', async (t) => {
-  const dataDir = keptDataDir(t);
+  const dataDir = currentDataDir(t);
   const backup = join(scratchFolder(t), 'a.backup');
   backUp(dataDir, backup, false);
   changeAndCrash(dataDir);
@@ -103,7 +104,7 @@ t.test('a restore puts the backup in place and keeps what was there, its log inc
 });
 
 t.test('a damaged database is replaced, and kept with its log as it was', async (t) => {
-  const dataDir = keptDataDir(t);
+  const dataDir = currentDataDir(t);
   const backup = join(scratchFolder(t), 'a.backup');
   backUp(dataDir, backup, false);
   writeFileSync(databaseIn(dataDir), 'no database');
@@ -117,13 +118,13 @@ t.test('a damaged database is replaced, and kept with its log as it was', async 
 
 t.test('a restore into a new folder makes it', async (t) => {
   const dataDir = join(scratchFolder(t), 'new', 'data');
-  const backup = databaseIn(keptDataDir(t));
+  const backup = databaseIn(currentDataDir(t));
   t.match(restore(dataDir, backup, NOW), { keptAs: null });
   t.same(logsIn(databaseIn(dataDir)), logsIn(backup));
 });
 
 t.test('what cannot be restored changes nothing', async (t) => {
-  const dataDir = keptDataDir(t);
+  const dataDir = currentDataDir(t);
   const folder = scratchFolder(t);
   const before = readFileSync(databaseIn(dataDir));
   const file = (name: string, write: (path: string) => void) => {
@@ -172,7 +173,7 @@ t.test('what cannot be restored changes nothing', async (t) => {
 t.test('without room the restore says so and changes nothing', needsSmallDisk, async (t) => {
   const dataDir = keptDataDir(t, { under: mountSmallDisk(t, 'size=100k') });
   const before = readFileSync(databaseIn(dataDir));
-  const backup = databaseIn(keptDataDir(t));
+  const backup = databaseIn(currentDataDir(t));
   t.throws(() => restore(dataDir, backup, NOW), { code: 'storage_full', message: /Nothing was changed/ });
   t.ok(readFileSync(databaseIn(dataDir)).equals(before));
   t.same(readdirSync(dataDir), ['lock.sqlite', 'ragmill.sqlite']);
@@ -182,7 +183,7 @@ t.test('a backup killed anywhere is whole or not there', async (t) => {
   const program = `
     const { backUp } = await import('./src/store/backup.ts');
     backUp(process.argv[1], process.argv[2], false);`;
-  const dataDir = keptDataDir(t);
+  const dataDir = currentDataDir(t);
   const logs = logsIn(databaseIn(dataDir));
   let kills = 0;
   for (; ; kills += 1) {
@@ -203,11 +204,11 @@ t.test(
     const { restore } = await import('./src/store/restore.ts');
     restore(process.argv[1], process.argv[2], new Date());`;
     const backup = join(scratchFolder(t), 'a.backup');
-    backUp(keptDataDir(t), backup, false);
+    backUp(currentDataDir(t), backup, false);
     const restored = JSON.stringify(logsIn(backup));
     let kills = 0;
     for (; ; kills += 1) {
-      const dataDir = keptDataDir(t);
+      const dataDir = currentDataDir(t);
       const path = databaseIn(dataDir);
       changeAndCrash(dataDir);
       const old = JSON.stringify(logsIn(path));

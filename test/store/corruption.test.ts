@@ -6,7 +6,15 @@ import { openForWriting } from '../../src/store/sqlite-schema.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { systemClock } from '../../src/time.ts';
 import { record } from '../fakes/batch-fixtures.ts';
-import { damageRoot, integrityOf, keptDataDir, logsIn, PAGE_BYTES, query } from '../fakes/database-files.ts';
+import {
+  currentDataDir,
+  damagePage,
+  damageRoot,
+  integrityOf,
+  logsIn,
+  PAGE_BYTES,
+  query,
+} from '../fakes/database-files.ts';
 
 const databaseIn = (dataDir: string) => join(dataDir, 'ragmill.sqlite');
 const open = (dataDir: string) => SqliteStore.open({ dataDir, clock: systemClock });
@@ -17,11 +25,15 @@ async function opened(t: Test, dataDir: string): Promise<SqliteStore> {
   return store;
 }
 
-/** Current, with nothing in its log. */
-function currentDataDir(t: Test): string {
-  const dataDir = keptDataDir(t);
-  openForWriting(databaseIn(dataDir)).close();
-  return dataDir;
+const GROWN = 'batch_completed';
+
+/** Some hundred records more for one batch. */
+function growLog(path: string): void {
+  const database = openForWriting(path);
+  database.exec(`INSERT INTO records (batch_key, seq, line, run, status, is_current, end_offset, body)
+    WITH n(i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 900)
+    SELECT (SELECT key FROM batches WHERE id = '${GROWN}'), i, i, 1, 'succeeded', 1, i, hex(randomblob(400)) FROM n`);
+  database.close();
 }
 
 /** What a crash leaves: the file as it was, and a log with one change. */
@@ -75,12 +87,34 @@ t.test('a damaged page that is met while writing ends the store, and nothing mor
   const store = await opened(t, dataDir);
   const claimed = await store.claimChunk('batch_half_done');
   if (!claimed) throw new Error('nothing to claim');
-  const append = store.appendRecords(claimed.lease, [record(2)]);
-  const neighbour = store.beginUpload('another');
+  const append = store.appendRecords(claimed.lease, [record(2)], new Map());
+  const neighbour = store.beginUpload('another', null);
   await t.rejects(append, damaged);
   await t.rejects(neighbour);
   t.match(await store.died, damaged);
-  await t.rejects(store.beginUpload('later'));
+  await t.rejects(store.beginUpload('later', null));
+});
+
+t.test('a damaged page that is met while reading ends the store', async (t) => {
+  const dataDir = currentDataDir(t);
+  const path = databaseIn(dataDir);
+  growLog(path);
+  // Between the first and the last page of the table, so that no start looks at it.
+  const pages = query(
+    path,
+    "SELECT pageno FROM dbstat WHERE name = 'records' AND pagetype = 'leaf' ORDER BY path",
+  );
+  damagePage(path, Number(pages[Math.floor(pages.length / 2)]?.pageno));
+  const store = await opened(t, dataDir);
+  const page = { afterSeq: 0, limit: 1_000, currentOnly: false };
+  const reading = (async () => {
+    for (let records = await store.readRecords(GROWN, page); records.length > 0; ) {
+      page.afterSeq = records.at(-1)?.seq ?? 0;
+      records = await store.readRecords(GROWN, page);
+    }
+  })();
+  await t.rejects(reading, damaged);
+  t.match(await store.died, damaged);
 });
 
 t.test('another program that holds the database makes writing wait, then fail for the moment', async (t) => {
@@ -88,11 +122,14 @@ t.test('another program that holds the database makes writing wait, then fail fo
   const store = await opened(t, dataDir);
   const holder = new DatabaseSync(databaseIn(dataDir));
   holder.exec('BEGIN IMMEDIATE');
-  await t.rejects(store.beginUpload('b1'), { code: 'storage_unavailable', message: /locked.*by itself/ });
+  await t.rejects(store.beginUpload('b1', null), {
+    code: 'storage_unavailable',
+    message: /locked.*by itself/,
+  });
   t.equal((await store.listBatches({ after: null, limit: 10 })).batches.length, 3, 'reading goes on');
   holder.exec('COMMIT');
   holder.close();
-  await store.beginUpload('b1');
+  await store.beginUpload('b1', null);
 });
 
 t.test('a clean stop leaves everything in the file itself', async (t) => {
@@ -144,12 +181,7 @@ t.test('the log of another database beside a file that was copied by hand is not
   const path = databaseIn(dataDir);
   const before = readFileSync(path);
   // The log of a database that has grown since: its pages mean nothing to the copy.
-  const grow = `INSERT INTO records (batch_key, seq, line, status, body)
-    WITH n(i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 900)
-    SELECT 1, i, i, 'succeeded', hex(randomblob(400)) FROM n`;
-  const database = openForWriting(path);
-  database.exec(grow);
-  database.close();
+  growLog(path);
   leaveLog(path, "UPDATE records SET body = 'short' WHERE seq = 800");
   writeFileSync(path, before);
   await t.rejects(opened(t, dataDir), damaged);

@@ -47,18 +47,19 @@ for (const schema of keptSchemas) {
 async function finishHalfDone(t: Test, dataDir: string): Promise<void> {
   const store = await SqliteStore.open({ dataDir, clock: systemClock });
   t.teardown(() => store.close());
-  const before = await store.readRecords('batch_half_done', { afterSeq: 0, limit: 100 });
+  const before = await store.readRecords('batch_half_done', { afterSeq: 0, limit: 100, currentOnly: false });
   for (const lines of [[2], [4, 5, 6]]) {
     const claimed = await store.claimChunk('batch_half_done');
     if (!claimed) throw new Error('nothing to claim');
     await store.appendRecords(
       claimed.lease,
       lines.map((line) => record(line)),
+      new Map(),
     );
   }
   const batch = await store.getBatch('batch_half_done');
   t.match(batch, { status: 'completed', lastSeq: 6, lineCounts: { queued: 0, leased: 0, succeeded: 6 } });
-  const after = await store.readRecords('batch_half_done', { afterSeq: 0, limit: 100 });
+  const after = await store.readRecords('batch_half_done', { afterSeq: 0, limit: 100, currentOnly: false });
   t.same(after.slice(0, before.length), before);
   t.same(
     after.map(({ seq }) => seq),
