@@ -3,12 +3,12 @@
 import type { Lease } from '../domain/chunk.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../time.ts';
-import type { SchedulerLog } from './record-writer.ts';
+import type { StoreTrouble } from './store-trouble.ts';
 
 export interface LeaseKeeperOptions {
   readonly store: Pick<Store, 'renewLeases'>;
   readonly clock: Clock;
-  readonly log: SchedulerLog;
+  readonly trouble: StoreTrouble;
   readonly leases: () => Lease[];
   readonly onLost: (lease: Lease) => void;
   /** After each renewal: a lease that ran out elsewhere makes its chunk claimable without any other sign. */
@@ -43,7 +43,7 @@ export class LeaseKeeper {
   }
 
   async #run(): Promise<void> {
-    const { clock, log, store, leases, onLost, onRenewed } = this.#options;
+    const { clock, trouble, store, leases, onLost, onRenewed } = this.#options;
     for (;;) {
       try {
         for (const lease of await store.renewLeases(leases())) onLost(lease);
@@ -51,7 +51,7 @@ export class LeaseKeeper {
         onRenewed();
       } catch (error) {
         this.#isHolding = false;
-        log.error({ err: error }, 'leases could not be renewed');
+        trouble.failed(error);
       }
       try {
         await clock.sleep(RENEW_INTERVAL_MS, this.#stopped.signal);

@@ -79,6 +79,7 @@ export class Scheduler {
     });
     this.#leaseKeeper = new LeaseKeeper({
       ...options,
+      trouble,
       leases: () => this.#hand.chunks.map((chunk) => chunk.lease),
       onLost: (lease) => this.#lost(lease),
       onRenewed: () => this.nudge(),

@@ -74,7 +74,7 @@ function checkLegal(t: Test, file: string): void {
     file,
     `SELECT b.*, (SELECT count(*) FROM records WHERE batch_key = b.key) AS records,
        (SELECT coalesce(max(seq), 0) FROM records WHERE batch_key = b.key) AS max_seq,
-       (SELECT sum(open_lines) FROM chunks WHERE batch_key = b.key) AS open_lines FROM batches b`,
+       (SELECT sum(open_lines) FROM chunk_states WHERE batch_key = b.key) AS open_lines FROM batches b`,
   );
   for (const batch of batches) {
     t.equal(batch.records, batch.last_seq);
