@@ -1,6 +1,7 @@
 // A disk that fills up while the service runs, and has room again later: nothing is lost, nothing is asked twice,
 // and nobody has to do anything but make room.
 
+import { spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -68,4 +69,37 @@ t.test('work waits for room on the disk and goes on by itself', needsSmallDisk, 
   t.equal(server.requests.length, COUNT, 'no line was asked twice');
   t.match(await readBatch(service, id), { status: 'completed' });
   await upload(service, large(10));
+});
+
+/** Lets the kernel refuse every write of the process beyond this offset of a file, with an error of the disk. */
+function limitFiles(pid: number | undefined, limit: string): boolean {
+  return spawnSync('prlimit', ['--pid', String(pid), `--fsize=${limit}:`]).status === 0;
+}
+
+const needsLimits = limitFiles(process.pid, 'unlimited') ? {} : { skip: 'there is no prlimit here' };
+
+t.test('work waits for a disk that fails, and goes on by itself', needsLimits, async (t) => {
+  const server = await startFakeModelServer();
+  t.teardown(() => server.close());
+  server.respond((request) => ({ kind: 'answer', hold: request.index >= 20 }));
+  const service = spawnService(t, { GPU_ENDPOINTS: server.url });
+  await service.ready(QUIET);
+  const id = await upload(service, questions(200));
+  const last = async () => (await readBatch(service, id)).last_seq;
+  await until('20 records', async () => (await last()) === 20);
+
+  limitFiles(service.pid, '4096');
+  server.respond({ kind: 'answer' });
+  server.release();
+  const refused = await post(service, questions(1));
+  t.match(await refused.json(), { code: 'storage_unavailable', status: 503, detail: /by itself/ });
+  await server.until(() => server.inFlight === 0);
+  t.equal(await last(), 20);
+  t.equal((await fetch(`${service.url}/livez`)).status, 200);
+
+  limitFiles(service.pid, 'unlimited');
+  const results = await readResults(service, id);
+  t.equal(new Set(results.map((result) => result.line)).size, 200);
+  t.ok(results.every((result) => result.status === 'succeeded'));
+  t.equal(server.requests.length, 200, 'no line was asked twice');
 });
