@@ -12,6 +12,9 @@ const milliseconds = (fallback: number, description: string) =>
 const count = (fallback: number, maximum: number, description: string) =>
   Type.Integer({ minimum: 1, maximum, default: fallback, description });
 
+const bytes = (fallback: number, description: string) =>
+  Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: fallback, description });
+
 /** Every setting, with its default and what it means: the source of the table in docs/operations.md. */
 export const settingsSchema = Type.Object({
   HOST: Type.String({ default: '127.0.0.1', description: 'Address to listen on' }),
@@ -105,6 +108,12 @@ export const settingsSchema = Type.Object({
   MAX_BATCH_LINES: count(5_000_000, 100_000_000, 'Most lines of an upload'),
   MAX_BATCH_BYTES: count(4 * 1024 ** 3, Number.MAX_SAFE_INTEGER, 'Most bytes of an upload'),
   MAX_LINE_BYTES: count(10 * 1024 ** 2, 256 * 1024 ** 2, 'Most bytes of a line'),
+  MAX_CONCURRENT_UPLOADS: count(8, 1000, 'Most uploads at a time'),
+  MAX_STORED_BYTES: bytes(0, 'Most bytes of the store before uploads are refused; 0: no limit'),
+  MIN_FREE_DISK_BYTES: bytes(
+    256 * 1024 ** 2,
+    'Free disk below which uploads are refused, kept for results; 0: no reserve',
+  ),
   RETENTION_HOURS: Type.Integer({
     minimum: 0,
     maximum: 1_000_000,

@@ -26,6 +26,9 @@ export interface HttpServerOptions {
 /** Above the idle timeout of the usual load balancers, so that it is they who close first. */
 const KEEP_ALIVE_TIMEOUT_MS = 72_000;
 
+/** The longest option is a system prompt of 65,536 characters. */
+const FIELD_BYTES_MAX = 256 * 1024;
+
 export async function createHttpServer(options: HttpServerOptions): Promise<FastifyInstance> {
   const app = fastify({
     loggerInstance: options.log,
@@ -46,7 +49,9 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Fast
   if (options.isLoopback) registerAccessGuard(app);
   await registerDocumentation(app, options.version);
   // Sizes are bounded where lines are read, for forms and plain bodies alike.
-  await app.register(multipart, { limits: { fileSize: Number.POSITIVE_INFINITY, files: 2, fields: 64 } });
+  await app.register(multipart, {
+    limits: { fileSize: Number.POSITIVE_INFINITY, files: 2, fields: 64, fieldSize: FIELD_BYTES_MAX },
+  });
   app.addSchema(batchSchema);
   app.addSchema(problemSchema);
   registerUpload(app, options.services);

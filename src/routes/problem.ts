@@ -2,7 +2,7 @@
 
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import { RagmillError } from '../errors.ts';
+import { type ErrorCode, RagmillError } from '../errors.ts';
 
 export const problemSchema = Type.Object(
   {
@@ -20,6 +20,15 @@ export const problemSchema = Type.Object(
   },
   { $id: 'Problem', title: 'Problem' },
 );
+
+/** Where waiting helps. */
+const RETRY_AFTER_SECONDS: Partial<Record<ErrorCode, number>> = {
+  idempotency_key_running: 2,
+  shutting_down: 5,
+  storage_full: 60,
+  storage_limit: 60,
+  too_many_uploads: 5,
+};
 
 /** For the schemas of routes. */
 export const problemRef = Type.Ref('Problem#');
@@ -57,7 +66,8 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, error: Ragmil
     request_id: request.id,
     ...(error.lines.length > 0 ? { errors: error.lines } : {}),
   };
-  if (error.status === 503) reply.header('retry-after', '5');
+  const retryAfterSeconds = RETRY_AFTER_SECONDS[error.code];
+  if (retryAfterSeconds !== undefined) reply.header('retry-after', String(retryAfterSeconds));
   return reply.code(error.status).type('application/problem+json').serializer(JSON.stringify).send(problem);
 }
 

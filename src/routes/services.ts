@@ -2,9 +2,12 @@
 
 import type { BatchOptions } from '../domain/options.ts';
 import type { Metrics } from '../metrics.ts';
+import type { UploadLimits } from '../scheduler/line-intake.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
-import type { UploadLimits } from '../scheduler/upload.ts';
+import type { EstimateBasis } from '../scheduler/upload-estimate.ts';
 import type { Store } from '../store/store.ts';
+import type { Clock } from '../time.ts';
+import type { UploadAdmission } from './upload-admission.ts';
 
 export interface Readiness {
   readonly isReady: boolean;
@@ -27,6 +30,12 @@ export interface Services {
   /** The system prompt of batches that name none. */
   readonly defaultSystemPrompt: string;
   readonly uploadLimits: UploadLimits;
+  readonly uploadAdmission: UploadAdmission;
+  /** Throws `storage_limit` or `storage_full` when an upload may not take more. */
+  readonly checkUploadRoom: () => Promise<void>;
+  /** What a dry run goes by. */
+  readonly estimateBasis: () => EstimateBasis;
+  readonly clock: Clock;
   /** Brings the gauges up to date. */
   readonly beforeScrape: () => void;
   /** Aborted when the service begins to stop: it is not ready any more, and uploads are refused. */

@@ -2,31 +2,44 @@
 //
 // An id is known by 64 bits of its SHA-1: among 5 million ids two different ones collide with a probability of
 // about 7e-7 (birthday bound n² / 2^65), and the price would be one line refused as a duplicate.
+//
+// The slots lie in many small tables: one large table would hold up everything else while it grows.
 
 import { hash } from 'node:crypto';
 
-const INITIAL_SLOTS = 1024;
+const TABLES = 256;
+const INITIAL_SLOTS = 8;
 
 export class CustomIdIndex {
+  readonly #tables: IdTable[] = Array.from({ length: TABLES }, () => new IdTable());
+
+  /** Remembers the id for this line (1-based); answers the earlier line that has it, or null. */
+  add(customId: string, line: number): number | null {
+    // As UTF-16, because UTF-8 has but one stand-in for all broken surrogates. The digest comes as a string of
+    // bytes: a buffer of its own for each of millions of ids would be the dearest part of an upload.
+    const digest = hash('sha1', Buffer.from(customId, 'utf16le'), 'binary');
+    const table = this.#tables[digest.charCodeAt(8)];
+    if (!table) throw new Error('a byte is below 256');
+    return table.add(wordAt(digest, 0), wordAt(digest, 4), line);
+  }
+}
+
+/** Open addressing with linear probes. */
+class IdTable {
   #high = new Uint32Array(INITIAL_SLOTS);
   #low = new Uint32Array(INITIAL_SLOTS);
   /** 0: the slot is free. */
   #lines = new Uint32Array(INITIAL_SLOTS);
   #size = 0;
 
-  /** Remembers the id for this line (1-based); answers the earlier line that has it, or null. */
-  add(customId: string, line: number): number | null {
-    // As UTF-16, because UTF-8 has but one stand-in for all broken surrogates.
-    const digest = hash('sha1', Buffer.from(customId, 'utf16le'), 'buffer');
-    const high = digest.readUInt32LE(0);
-    const low = digest.readUInt32LE(4);
+  add(high: number, low: number, line: number): number | null {
     const slot = this.#find(high, low);
     const earlier = this.#lines[slot];
     if (earlier) return earlier;
     this.#set(slot, high, low, line);
     this.#size += 1;
-    // At most half full, or the linear probes grow long.
-    if (this.#size * 2 > this.#lines.length) this.#grow();
+    // At most two thirds full, or the probes grow long.
+    if (this.#size * 3 > this.#lines.length * 2) this.#grow();
     return null;
   }
 
@@ -56,4 +69,11 @@ export class CustomIdIndex {
       this.#set(this.#find(high, low), high, low, line);
     }
   }
+}
+
+/** Four bytes of a digest as a number. */
+function wordAt(digest: string, start: number): number {
+  let word = 0;
+  for (let index = start; index < start + 4; index += 1) word = (word << 8) | digest.charCodeAt(index);
+  return word >>> 0;
 }

@@ -5,7 +5,7 @@ import { Compile } from 'typebox/compile';
 import type { LineRequest } from '../domain/line.ts';
 import type { RequestOptions } from '../domain/options.ts';
 import type { ErrorCode } from '../errors.ts';
-import { overlayRequestOptions, requestOptionSchema } from './option-schema.ts';
+import { overlayRequestOptions, requestOptionSchema, type WireRequestOptions } from './option-schema.ts';
 
 export interface ParsedLine {
   readonly customId: string;
@@ -14,6 +14,8 @@ export interface ParsedLine {
   readonly metadata: unknown;
   /** The batch's options with the line's own over them. */
   readonly options: RequestOptions;
+  /** The options that the line sets itself. */
+  readonly own: WireRequestOptions;
 }
 
 export interface BadLine {
@@ -88,6 +90,7 @@ function parseNative(value: object, options: RequestOptions): ParsedLine | BadLi
     request: { shape: 'native', query: value.query },
     metadata: value.metadata ?? null,
     options: overlayRequestOptions(options, value),
+    own: value,
   };
 }
 
@@ -109,6 +112,7 @@ function parseOpenai(value: object, options: RequestOptions): ParsedLine | BadLi
     request: { shape: 'openai', query, body: value.body as OpenaiBody },
     metadata: value.metadata ?? null,
     options: { ...options, model },
+    own: {},
   };
 }
 

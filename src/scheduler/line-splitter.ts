@@ -1,4 +1,5 @@
-// Bytes in, lines out: never holds more than one line, and no line longer than the limit.
+// Bytes in, lines out: never holds more than one line, and no line longer than the limit, however small the pieces
+// are in which it comes.
 
 export interface RawLine {
   /** 1-based number in the upload, blank lines counted. */
@@ -9,10 +10,13 @@ export interface RawLine {
 
 const NEWLINE = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
+const INITIAL_ROOM_BYTES = 4096;
 
 export class LineSplitter {
   readonly #maxLineBytes: number;
-  #parts: Buffer[] = [];
+  /** The beginning of a line that earlier pieces brought: one growing buffer, because a list of tiny pieces would
+   * cost many times their bytes. */
+  #room: Buffer = Buffer.alloc(INITIAL_ROOM_BYTES);
   #length = 0;
   #number = 0;
 
@@ -24,32 +28,42 @@ export class LineSplitter {
   *push(piece: Buffer): Generator<RawLine> {
     let start = 0;
     for (let end = piece.indexOf(NEWLINE); end !== -1; end = piece.indexOf(NEWLINE, start)) {
-      this.#keep(piece.subarray(start, end));
-      yield this.#take();
+      yield this.#take(piece.subarray(start, end));
       start = end + 1;
     }
-    this.#keep(piece.subarray(start));
+    if (start < piece.length) this.#keep(piece.subarray(start));
   }
 
   /** The last line, where no newline ends it. */
   *end(): Generator<RawLine> {
-    if (this.#length > 0) yield this.#take();
+    if (this.#length > 0) yield this.#take(Buffer.alloc(0));
   }
 
   #keep(part: Buffer): void {
-    this.#length += part.length;
+    const length = this.#length + part.length;
     // Of a line over the limit only its length is of interest.
-    if (this.#length > this.#maxLineBytes) this.#parts = [];
-    else if (part.length > 0) this.#parts.push(part);
+    if (length <= this.#maxLineBytes) {
+      if (length > this.#room.length) {
+        const wider = Buffer.alloc(Math.min(this.#maxLineBytes, Math.max(length, this.#room.length * 2)));
+        this.#room.copy(wider, 0, 0, this.#length);
+        this.#room = wider;
+      }
+      part.copy(this.#room, this.#length);
+    }
+    this.#length = length;
   }
 
-  #take(): RawLine {
+  #take(rest: Buffer): RawLine {
     this.#number += 1;
-    const isTooLong = this.#length > this.#maxLineBytes;
-    const bytes = this.#parts.length === 1 && this.#parts[0] ? this.#parts[0] : Buffer.concat(this.#parts);
-    this.#parts = [];
+    const length = this.#length + rest.length;
+    const bytes = length > this.#maxLineBytes ? null : this.#joined(rest);
     this.#length = 0;
-    return { number: this.#number, bytes: isTooLong ? null : withoutCarriageReturn(bytes) };
+    if (this.#room.length > INITIAL_ROOM_BYTES) this.#room = Buffer.alloc(INITIAL_ROOM_BYTES);
+    return { number: this.#number, bytes: bytes && withoutCarriageReturn(bytes) };
+  }
+
+  #joined(rest: Buffer): Buffer {
+    return this.#length === 0 ? rest : Buffer.concat([this.#room.subarray(0, this.#length), rest]);
   }
 }
 

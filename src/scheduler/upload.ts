@@ -3,136 +3,96 @@
 
 import { randomBytes } from 'node:crypto';
 import type { Batch } from '../domain/batch.ts';
-import type { NewChunk, StoredProblem } from '../domain/chunk.ts';
+import type { NewChunk } from '../domain/chunk.ts';
 import type { BatchOptions } from '../domain/options.ts';
-import { type LineProblem, RagmillError } from '../errors.ts';
-import type { Store } from '../store/store.ts';
+import type { Store, UploadStart } from '../store/store.ts';
 import { ChunkBuilder } from './chunk-builder.ts';
-import { CustomIdIndex } from './custom-id-index.ts';
-import { parseLine } from './line-parser.ts';
-import { LineSplitter, type RawLine } from './line-splitter.ts';
+import { LineIntake, type UploadLimits } from './line-intake.ts';
 
-export interface UploadLimits {
-  readonly maxBatchLines: number;
-  readonly maxBatchBytes: number;
-  readonly maxLineBytes: number;
+export interface UploadSettings {
+  readonly store: Store;
+  readonly limits: UploadLimits;
+  /** The options of a batch that asks for none. */
+  readonly defaults: BatchOptions;
+  /** Throws when there is no room for more. */
+  readonly checkRoom: () => Promise<void>;
+}
+
+export interface UploadMaking {
+  readonly options: BatchOptions;
+  readonly metadata: Record<string, string> | null;
+  /** What the client gave beside the file, for the fingerprint of the request. */
+  readonly given: Readonly<Record<string, unknown>>;
 }
 
 /** Chunks on their way to the disk at a time: enough to overlap, few enough to bound memory. */
 const CHUNKS_IN_FLIGHT = 4;
 
-/** Most problems that an answer lists. */
-const LISTED_PROBLEMS = 100;
+/** Chunks of at most 1 MiB between two looks at the room that is left. */
+const CHUNKS_PER_ROOM_CHECK = 8;
 
 export class Upload {
   readonly id: string;
-  readonly #store: Store;
-  readonly #limits: UploadLimits;
-  readonly #defaults: BatchOptions;
-  readonly #splitter: LineSplitter;
+  readonly #settings: UploadSettings;
+  readonly #intake: LineIntake;
   readonly #chunks = new ChunkBuilder();
-  readonly #customIds = new CustomIdIndex();
-  readonly #problems: LineProblem[] = [];
   #writes: Promise<void>[] = [];
-  #bytes = 0;
-  #lines = 0;
-  #badLines = 0;
 
-  private constructor(store: Store, limits: UploadLimits, defaults: BatchOptions) {
+  private constructor(settings: UploadSettings, isHashed: boolean) {
     this.id = `batch_${randomBytes(12).toString('hex')}`;
-    this.#store = store;
-    this.#limits = limits;
-    this.#defaults = defaults;
-    this.#splitter = new LineSplitter(limits.maxLineBytes);
+    this.#settings = settings;
+    this.#intake = new LineIntake(settings.limits, settings.defaults, isHashed);
   }
 
-  static async begin(store: Store, limits: UploadLimits, defaults: BatchOptions): Promise<Upload> {
-    const upload = new Upload(store, limits, defaults);
-    await store.beginUpload(upload.id, null);
+  /** Answers the upload, or what its key stands for already. */
+  static async begin(
+    settings: UploadSettings,
+    idempotencyKey: string | null,
+  ): Promise<Upload | Exclude<UploadStart, { kind: 'begun' }>> {
+    const upload = new Upload(settings, idempotencyKey !== null);
+    const start = await settings.store.beginUpload(upload.id, idempotencyKey);
+    if (start.kind !== 'begun') return start;
+    try {
+      await settings.checkRoom();
+    } catch (error) {
+      await upload.abandon();
+      throw error;
+    }
     return upload;
   }
 
   /** Takes the whole file. Throws `too_large` over a limit, and whatever the source throws. */
   async receive(source: AsyncIterable<Buffer>): Promise<void> {
-    for await (const piece of source) {
-      this.#bytes += piece.length;
-      if (this.#bytes > this.#limits.maxBatchBytes) {
-        throw new RagmillError(
-          'too_large',
-          `The upload is over ${this.#limits.maxBatchBytes} bytes (MAX_BATCH_BYTES). Split it.`,
-        );
-      }
-      for (const line of this.#splitter.push(piece)) await this.#take(line);
-    }
-    for (const line of this.#splitter.end()) await this.#take(line);
-    await this.#write(this.#chunks.flush());
+    await this.#intake.read(source, ({ number, bytes, problem }) => {
+      const chunk = this.#chunks.add(number, bytes, problem);
+      return chunk ? this.#write(chunk) : undefined;
+    });
+    const last = this.#chunks.flush();
+    if (last) await this.#write(last);
     await Promise.all(this.#writes);
   }
 
   /** Makes it a batch. Throws `empty_upload`, or `invalid_lines` when its lines cannot be run. */
-  async commit(options: BatchOptions, metadata: Record<string, string> | null): Promise<Batch> {
-    if (this.#lines === 0) {
-      throw new RagmillError('empty_upload', 'The upload has no lines. Send one JSON object a line.');
-    }
-    if (this.#badLines > 0 && (options.onInvalid === 'reject' || this.#badLines === this.#lines)) {
-      const counted =
-        this.#badLines === this.#lines
-          ? `None of the ${this.#lines} lines can`
-          : `${this.#badLines} of the ${this.#lines} lines cannot`;
-      throw new RagmillError('invalid_lines', `${counted} be run. Nothing was stored.`, {
-        lines: this.#problems,
-      });
-    }
-    return this.#store.commitUpload(this.id, {
-      options,
-      metadata,
-      inputBytes: this.#bytes,
-      requestHash: null,
-    });
+  async commit({ options, metadata, given }: UploadMaking): Promise<Batch> {
+    const refusal = this.#intake.refusal(options.onInvalid);
+    if (refusal) throw refusal;
+    const { meter } = this.#intake;
+    const requestHash = meter.requestHash(given);
+    const batch = { options, metadata, inputBytes: meter.bytes, requestHash };
+    return this.#settings.store.commitUpload(this.id, batch);
   }
 
   async abandon(): Promise<void> {
     await Promise.allSettled(this.#writes);
-    await this.#store.abandonUpload(this.id);
+    await this.#settings.store.abandonUpload(this.id);
   }
 
-  async #take(line: RawLine): Promise<void> {
-    if (line.bytes?.every((byte) => byte === 0x20 || byte === 0x09)) return;
-    this.#lines += 1;
-    if (this.#lines > this.#limits.maxBatchLines) {
-      throw new RagmillError(
-        'too_large',
-        `The upload has more than ${this.#limits.maxBatchLines} lines (MAX_BATCH_LINES). Split it.`,
-      );
-    }
-    const problem = this.#check(line);
-    if (problem) {
-      this.#badLines += 1;
-      if (this.#problems.length < LISTED_PROBLEMS) this.#problems.push(problem);
-    }
-    await this.#write(this.#chunks.add(line.number, line.bytes ?? Buffer.alloc(0), problem));
-  }
-
-  #check(line: RawLine): (LineProblem & StoredProblem) | null {
-    if (line.bytes === null) {
-      const message = `The line is over ${this.#limits.maxLineBytes} bytes (MAX_LINE_BYTES).`;
-      return { line: line.number, code: 'line_too_long', message };
-    }
-    const parsed = parseLine(line.bytes, this.#defaults);
-    if ('code' in parsed) return { line: line.number, code: parsed.code, message: parsed.message };
-    const earlier = this.#customIds.add(parsed.customId, line.number);
-    if (earlier === null) return null;
-    const message = `The custom_id ${JSON.stringify(parsed.customId)} stands on line ${earlier} already.`;
-    return { line: line.number, code: 'duplicate_custom_id', message };
-  }
-
-  async #write(chunk: NewChunk | null): Promise<void> {
-    if (!chunk) return;
-    const write = this.#store.appendChunk(this.id, chunk);
+  async #write(chunk: NewChunk): Promise<void> {
+    const write = this.#settings.store.appendChunk(this.id, chunk);
     // A failed write is met where it is awaited; until then it must not count as unhandled.
     write.catch(() => {});
     this.#writes.push(write);
-    if (this.#writes.length < CHUNKS_IN_FLIGHT) return;
-    await this.#writes.shift();
+    if (this.#writes.length >= CHUNKS_IN_FLIGHT) await this.#writes.shift();
+    if (chunk.number % CHUNKS_PER_ROOM_CHECK === CHUNKS_PER_ROOM_CHECK - 1) await this.#settings.checkRoom();
   }
 }

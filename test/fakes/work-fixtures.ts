@@ -28,6 +28,7 @@ export function work(
     request: { shape: 'native', query: `question ${line}` },
     metadata: null,
     options: { ...options, model },
+    own: {},
   });
 }
 

@@ -260,6 +260,7 @@ t.test('reads the question of a chat from its last user message, and leaves the 
     request: { shape: 'openai', query: 'last?', body },
     metadata: 1,
     options: requestOptions,
+    own: {},
   });
 });
 

@@ -3,7 +3,8 @@ import fc from 'fast-check';
 import t from 'tap';
 import type { BatchOptions } from '../../src/domain/options.ts';
 import { type OpenLine, openLinesOf } from '../../src/scheduler/claimed-lines.ts';
-import { Upload, type UploadLimits } from '../../src/scheduler/upload.ts';
+import type { UploadLimits } from '../../src/scheduler/line-intake.ts';
+import { Upload } from '../../src/scheduler/upload.ts';
 import type { Store } from '../../src/store/store.ts';
 import { options } from '../fakes/batch-fixtures.ts';
 import { altered, scratchStore } from '../fakes/scratch-store.ts';
@@ -26,16 +27,26 @@ interface Attempt {
   readonly limits?: Partial<UploadLimits>;
   readonly options?: Partial<BatchOptions>;
   readonly into?: Store;
+  readonly checkRoom?: () => Promise<void>;
 }
 
 /** Does what the route does: an upload that fails is abandoned. */
 async function upload(source: string | Buffer | AsyncIterable<Buffer>, attempt: Attempt = {}) {
   const limits = { ...LIMITS, ...attempt.limits };
-  const intake = await Upload.begin(attempt.into ?? store, limits, options);
+  const intake = await Upload.begin(
+    {
+      store: attempt.into ?? store,
+      limits,
+      defaults: options,
+      checkRoom: attempt.checkRoom ?? (async () => {}),
+    },
+    null,
+  );
+  if (!(intake instanceof Upload)) throw new Error('no key was given');
   try {
     const isText = typeof source === 'string' || Buffer.isBuffer(source);
     await intake.receive(isText ? piecesOf(source) : source);
-    return await intake.commit({ ...options, ...attempt.options }, null);
+    return await intake.commit({ options: { ...options, ...attempt.options }, metadata: null, given: {} });
   } catch (error) {
     await intake.abandon();
     throw error;

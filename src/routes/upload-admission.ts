@@ -1,0 +1,28 @@
+// How many uploads there may be at a time: each costs memory and a share of the disk's attention.
+
+import { RagmillError } from '../errors.ts';
+
+export class UploadAdmission {
+  readonly #maximum: number;
+  #current = 0;
+
+  constructor(maximum: number) {
+    this.#maximum = maximum;
+  }
+
+  /** Takes a place, until it is disposed of. Throws `too_many_uploads`. */
+  enter(): Disposable {
+    if (this.#current >= this.#maximum) {
+      throw new RagmillError(
+        'too_many_uploads',
+        `${this.#maximum} uploads are under way (MAX_CONCURRENT_UPLOADS). Send it again in a moment.`,
+      );
+    }
+    this.#current += 1;
+    return {
+      [Symbol.dispose]: () => {
+        this.#current -= 1;
+      },
+    };
+  }
+}
