@@ -25,7 +25,7 @@ export async function storeUpload(
 ): Promise<Stored> {
   const key = idempotencyKeyOf(request.headers['idempotency-key']);
   const { store, uploadLimits: limits, defaultOptions: defaults, checkUploadRoom: checkRoom } = services;
-  const upload = await Upload.begin({ store, limits, defaults, checkRoom }, key);
+  const upload = await Upload.begin({ store, limits, checkRoom }, key);
   if (!(upload instanceof Upload)) return replay(request, services, { signal, earlier: upload });
   try {
     const given = await readGiven(request, signal, (file) => upload.receive(file));

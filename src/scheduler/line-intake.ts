@@ -5,7 +5,7 @@ import type { StoredProblem } from '../domain/chunk.ts';
 import type { BatchOptions } from '../domain/options.ts';
 import { type LineProblem, RagmillError } from '../errors.ts';
 import { CustomIdIndex } from './custom-id-index.ts';
-import { type ParsedLine, parseLine } from './line-parser.ts';
+import type { BadLine } from './line-parser.ts';
 import { LineSplitter, type RawLine } from './line-splitter.ts';
 import { UploadMeter } from './upload-meter.ts';
 
@@ -15,11 +15,22 @@ export interface UploadLimits {
   readonly maxLineBytes: number;
 }
 
-/** A line of the batch: blank ones are none. */
-export type IntakeLine = { readonly number: number; readonly bytes: Buffer } & (
-  | { readonly parsed: ParsedLine; readonly problem: null }
-  | { readonly parsed: null; readonly problem: LineProblem & StoredProblem }
-);
+export interface LineIntakeOptions {
+  readonly limits: UploadLimits;
+  /** The custom_id of a line, or what is wrong with it. */
+  readonly check: (bytes: Buffer) => string | BadLine;
+  /** Whether the request's fingerprint is wanted. */
+  readonly isHashed: boolean;
+}
+
+/** Takes a line of the batch (blank ones are none): its number, its bytes, and why it cannot be run, if so. */
+export type TakeLine = (
+  number: number,
+  bytes: Buffer,
+  problem: StoredProblem | null,
+) => Promise<void> | undefined;
+
+type Problem = Pick<BadLine, 'code' | 'message'>;
 
 /** Most problems that an answer lists. */
 const LISTED_PROBLEMS = 100;
@@ -33,7 +44,7 @@ const NO_BYTES = Buffer.alloc(0);
 export class LineIntake {
   readonly meter: UploadMeter;
   readonly #limits: UploadLimits;
-  readonly #defaults: BatchOptions;
+  readonly #checkBytes: (bytes: Buffer) => string | BadLine;
   readonly #customIds = new CustomIdIndex();
   readonly #problems: LineProblem[] = [];
   #lines = 0;
@@ -41,9 +52,9 @@ export class LineIntake {
   /** Pieces that lie ready follow each other without a turn, so a stretch may span several. */
   #stretchEndsAtMs = 0;
 
-  constructor(limits: UploadLimits, defaults: BatchOptions, isHashed: boolean) {
+  constructor({ limits, check, isHashed }: LineIntakeOptions) {
     this.#limits = limits;
-    this.#defaults = defaults;
+    this.#checkBytes = check;
     this.meter = new UploadMeter(limits.maxBatchBytes, isHashed);
   }
 
@@ -64,10 +75,7 @@ export class LineIntake {
    * Hands over every line of the batch; what `take` returns is waited for. Throws `too_large` over a limit, and
    * whatever the source and `take` throw.
    */
-  async read(
-    source: AsyncIterable<Buffer>,
-    take: (line: IntakeLine) => Promise<void> | undefined,
-  ): Promise<void> {
+  async read(source: AsyncIterable<Buffer>, take: TakeLine): Promise<void> {
     const splitter = new LineSplitter(this.#limits.maxLineBytes);
     for await (const piece of source) {
       this.meter.add(piece);
@@ -90,14 +98,11 @@ export class LineIntake {
     return new RagmillError('invalid_lines', `${counted} be run. Nothing was stored.`, { lines });
   }
 
-  async #takeAll(
-    lines: Iterable<RawLine>,
-    take: (line: IntakeLine) => Promise<void> | undefined,
-  ): Promise<void> {
+  async #takeAll(lines: Iterable<RawLine>, take: TakeLine): Promise<void> {
     for (const raw of lines) {
       if (!isBlank(raw)) {
         // Waiting where there is nothing to wait for would cost more than reading the line.
-        const taken = take(this.#check(raw));
+        const taken = take(raw.number, raw.bytes ?? NO_BYTES, this.#check(raw));
         if (taken !== undefined) await taken;
       }
       if (raw.number % LINES_PER_LOOK === 0 && performance.now() > this.#stretchEndsAtMs) {
@@ -107,7 +112,7 @@ export class LineIntake {
     }
   }
 
-  #check(raw: RawLine): IntakeLine {
+  #check({ number, bytes }: RawLine): StoredProblem | null {
     this.#lines += 1;
     if (this.#lines > this.#limits.maxBatchLines) {
       throw new RagmillError(
@@ -115,27 +120,25 @@ export class LineIntake {
         `The upload has more than ${this.#limits.maxBatchLines} lines (MAX_BATCH_LINES). Split it.`,
       );
     }
-    const { number } = raw;
-    const bytes = raw.bytes ?? NO_BYTES;
-    const parsed = raw.bytes === null ? this.#tooLong() : parseLine(raw.bytes, this.#defaults);
-    const bad = 'code' in parsed ? parsed : this.#duplicate(parsed, number);
-    if (!bad) return { number, bytes, parsed: parsed as ParsedLine, problem: null };
+    const customId = bytes === null ? this.#tooLong() : this.#checkBytes(bytes);
+    const bad = typeof customId === 'string' ? this.#duplicate(customId, number) : customId;
+    if (!bad) return null;
     this.#badLines += 1;
     const problem = { line: number, code: bad.code, message: bad.message };
     if (this.#problems.length < LISTED_PROBLEMS) this.#problems.push(problem);
-    return { number, bytes, parsed: null, problem };
+    return problem;
   }
 
-  #tooLong() {
+  #tooLong(): Problem {
     const message = `The line is over ${this.#limits.maxLineBytes} bytes (MAX_LINE_BYTES).`;
-    return { code: 'line_too_long', message } as const;
+    return { code: 'line_too_long', message };
   }
 
-  #duplicate({ customId }: ParsedLine, line: number) {
+  #duplicate(customId: string, line: number): Problem | null {
     const earlier = this.#customIds.add(customId, line);
     if (earlier === null) return null;
     const message = `The custom_id ${JSON.stringify(customId)} stands on line ${earlier} already.`;
-    return { code: 'duplicate_custom_id', message } as const;
+    return { code: 'duplicate_custom_id', message };
   }
 }
 

@@ -6,7 +6,7 @@
 import type { BatchOptions } from '../domain/options.ts';
 import type { LineProblem } from '../errors.ts';
 import { LineIntake, type UploadLimits } from './line-intake.ts';
-import type { ParsedLine } from './line-parser.ts';
+import { BadLine, type ParsedLine, parseLine } from './line-parser.ts';
 
 export interface EstimateBasis {
   /** The system prompt of lines that have none. */
@@ -52,15 +52,20 @@ export class UploadDryRun {
   readonly #settings: DryRunSettings;
   readonly #intake: LineIntake;
   readonly #sums = new Sums();
+  #parsed: ParsedLine | null = null;
 
   constructor(settings: DryRunSettings) {
     this.#settings = settings;
-    this.#intake = new LineIntake(settings.limits, settings.defaults, false);
+    this.#intake = new LineIntake({
+      limits: settings.limits,
+      check: (bytes) => this.#check(bytes),
+      isHashed: false,
+    });
   }
 
   async receive(source: AsyncIterable<Buffer>): Promise<void> {
-    await this.#intake.read(source, ({ parsed }) => {
-      if (parsed) this.#add(parsed);
+    await this.#intake.read(source, (_number, _bytes, problem) => {
+      if (problem === null && this.#parsed) this.#add(this.#parsed);
       return undefined;
     });
   }
@@ -77,6 +82,13 @@ export class UploadDryRun {
       maxCompletionTokens: this.#sums.completionTokens + this.#sums.linesWithoutMaxTokens * options.maxTokens,
       seconds: linesPerSecond === null ? null : Math.ceil(valid / linesPerSecond),
     };
+  }
+
+  #check(bytes: Buffer): string | BadLine {
+    const line = parseLine(bytes, this.#settings.defaults);
+    if (line instanceof BadLine) return line;
+    this.#parsed = line;
+    return line.customId;
   }
 
   #add({ request, own }: ParsedLine): void {

@@ -8,12 +8,11 @@ import type { BatchOptions } from '../domain/options.ts';
 import type { Store, UploadStart } from '../store/store.ts';
 import { ChunkBuilder } from './chunk-builder.ts';
 import { LineIntake, type UploadLimits } from './line-intake.ts';
+import { checkLine } from './line-parser.ts';
 
 export interface UploadSettings {
   readonly store: Store;
   readonly limits: UploadLimits;
-  /** The options of a batch that asks for none. */
-  readonly defaults: BatchOptions;
   /** Throws when there is no room for more. */
   readonly checkRoom: () => Promise<void>;
 }
@@ -41,7 +40,7 @@ export class Upload {
   private constructor(settings: UploadSettings, isHashed: boolean) {
     this.id = `batch_${randomBytes(12).toString('hex')}`;
     this.#settings = settings;
-    this.#intake = new LineIntake(settings.limits, settings.defaults, isHashed);
+    this.#intake = new LineIntake({ limits: settings.limits, check: checkLine, isHashed });
   }
 
   /** Answers the upload, or what its key stands for already. */
@@ -63,7 +62,7 @@ export class Upload {
 
   /** Takes the whole file. Throws `too_large` over a limit, and whatever the source throws. */
   async receive(source: AsyncIterable<Buffer>): Promise<void> {
-    await this.#intake.read(source, ({ number, bytes, problem }) => {
+    await this.#intake.read(source, (number, bytes, problem) => {
       const chunk = this.#chunks.add(number, bytes, problem);
       return chunk ? this.#write(chunk) : undefined;
     });

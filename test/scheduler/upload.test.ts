@@ -37,7 +37,6 @@ async function upload(source: string | Buffer | AsyncIterable<Buffer>, attempt: 
     {
       store: attempt.into ?? store,
       limits,
-      defaults: options,
       checkRoom: attempt.checkRoom ?? (async () => {}),
     },
     null,
