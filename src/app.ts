@@ -4,10 +4,10 @@
 // the background. Nothing is claimed before the collection is READY.
 
 import { readFileSync } from 'node:fs';
-import { statfs } from 'node:fs/promises';
 import type { FastifyInstance } from 'fastify';
 import { CollectionSide, type Surroundings } from './app-collection.ts';
 import { howToGoOn, openPool } from './app-endpoints.ts';
+import { intakeServices } from './app-intake.ts';
 import type { Settings } from './config.ts';
 import type { BatchOptions } from './domain/options.ts';
 import { RagmillError } from './errors.ts';
@@ -19,9 +19,7 @@ import { createMetrics, type Metrics } from './metrics.ts';
 import { isLoopback } from './routes/access-guard.ts';
 import { createHttpServer } from './routes/http-server.ts';
 import type { Readiness, Services } from './routes/services.ts';
-import { UploadAdmission } from './routes/upload-admission.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
-import { checkUploadRoom } from './scheduler/upload-room.ts';
 import { SqliteStore } from './store/sqlite-store.ts';
 import type { Clock } from './time.ts';
 
@@ -144,12 +142,6 @@ function servicesOf(
 ): Services {
   const { settings, clock } = around;
   const { store, scheduler, metrics, collection, pool } = parts;
-  const room = {
-    maxStoredBytes: settings.MAX_STORED_BYTES,
-    minFreeDiskBytes: settings.MIN_FREE_DISK_BYTES,
-    storedBytes: () => store.storedBytes(),
-    freeDiskBytes: () => freeDiskBytes(settings.DATA_DIR),
-  };
   return {
     store,
     scheduler,
@@ -159,27 +151,10 @@ function servicesOf(
     beforeScrape: () => refreshGauges(metrics, pool, collection),
     defaultOptions: defaultOptions(settings),
     defaultSystemPrompt: DEFAULT_SYSTEM_PROMPT,
-    uploadLimits: {
-      maxBatchLines: settings.MAX_BATCH_LINES,
-      maxBatchBytes: settings.MAX_BATCH_BYTES,
-      maxLineBytes: settings.MAX_LINE_BYTES,
-    },
-    uploadAdmission: new UploadAdmission(settings.MAX_CONCURRENT_UPLOADS),
-    checkUploadRoom: () => checkUploadRoom(room),
-    estimateBasis: () => ({
-      defaultSystemPrompt: DEFAULT_SYSTEM_PROMPT,
-      passageCharacters: settings.CORPUS_CHUNK_CHARACTERS,
-      linesPerSecond: scheduler.totalLinesPerSecond || null,
-    }),
+    ...intakeServices(settings, store, scheduler),
     clock,
     ...stops,
   };
-}
-
-/** What an unprivileged process may still write. */
-async function freeDiskBytes(folder: string): Promise<number> {
-  const { bavail, bsize } = await statfs(folder);
-  return bavail * bsize;
 }
 
 /** Brings the collection to READY and opens the gates. Resolves with what made that impossible, or null. */

@@ -27,6 +27,7 @@ const RETRY_AFTER_SECONDS: Partial<Record<ErrorCode, number>> = {
   shutting_down: 5,
   storage_full: 60,
   storage_limit: 60,
+  storage_unavailable: 5,
   too_many_uploads: 5,
 };
 

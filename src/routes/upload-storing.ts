@@ -59,10 +59,9 @@ async function replay(
       `This Idempotency-Key stands for ${earlier.batchId}, which another file or other options made. Use a new key.`,
     );
   }
-  return {
-    batch: found(await services.store.getBatch(earlier.batchId), earlier.batchId),
-    isReplay: true,
-  };
+  const { batchId } = earlier;
+  const batch = await found(await services.store.getBatch(batchId), batchId, services.store);
+  return { batch, isReplay: true };
 }
 
 async function readGiven(
