@@ -10,7 +10,7 @@ import { batchSchema } from './batch-object.ts';
 import { registerBatches } from './batches.ts';
 import { registerHealth } from './health.ts';
 import { registerLines } from './lines.ts';
-import { problemSchema, registerProblems, sendUrlProblem } from './problem.ts';
+import { answerClientError, problemSchema, registerProblems, sendUrlProblem } from './problem.ts';
 import { registerResults } from './results.ts';
 import type { Services } from './services.ts';
 import { registerUpload } from './upload-route.ts';
@@ -34,6 +34,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Fast
     loggerInstance: options.log,
     logController: new LogController({ disableRequestLogging: true }),
     frameworkErrors: sendUrlProblem,
+    clientErrorHandler: answerClientError,
     routerOptions: { maxParamLength: 1024 },
     // A HEAD of a stream must not run it.
     exposeHeadRoutes: false,

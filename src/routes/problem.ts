@@ -1,8 +1,10 @@
 // Every error leaves as RFC 9457 problem+json with a stable code. What we did not expect says nothing of its inside.
 
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
-import { type ErrorCode, RagmillError } from '../errors.ts';
+import { catalogue, type ErrorCode, RagmillError } from '../errors.ts';
 
 export const problemSchema = Type.Object(
   {
@@ -37,6 +39,31 @@ export const problemRef = Type.Ref('Problem#');
 /** For what fails before there is a route: a URL that cannot be decoded. */
 export function sendUrlProblem(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   sendProblem(request, reply, translate(error));
+}
+
+const CLIENT_ERRORS: Readonly<Record<string, readonly [number, string]>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'The headers did not come in time.'],
+  HPE_HEADER_OVERFLOW: [431, 'The headers are too large.'],
+};
+
+/** For what is no HTTP request at all: there is nobody to answer it but the connection itself. */
+export function answerClientError(error: Error & { readonly code?: string }, socket: Socket): void {
+  const [status, detail] = CLIENT_ERRORS[error.code ?? ''] ?? [400, 'This is no HTTP request.'];
+  const problem = JSON.stringify({
+    type: 'about:blank',
+    title: catalogue.bad_request.title,
+    status,
+    detail,
+    code: 'bad_request',
+    request_id: '',
+  });
+  if (socket.writable) {
+    socket.write(
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nconnection: close\r\n` +
+        `content-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(problem)}\r\n\r\n${problem}`,
+    );
+  }
+  socket.destroySoon();
 }
 
 export function registerProblems(app: FastifyInstance): void {
