@@ -42,6 +42,8 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Fast
     // While connections close, whoever still asks gets a real answer: readiness says why, uploads are refused by name.
     return503OnClosing: false,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    // requestTimeout stays 0: a body may take its time (see upload-pace.ts). Headers may not: Node's own
+    // headersTimeout of a minute is in force.
     // An unknown option is a mistake to be told, not to be dropped.
     ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: true } },
   });

@@ -3,7 +3,9 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
+import { pino } from 'pino';
 import t from 'tap';
+import { createHttpServer } from '../../src/routes/http-server.ts';
 import { UploadAdmission } from '../../src/routes/upload-admission.ts';
 import { watchPace } from '../../src/routes/upload-pace.ts';
 import { type IntakeServer, startIntake } from '../fakes/intake-server.ts';
@@ -239,4 +241,15 @@ t.test('many slow clients keep nobody else from being served', async (t) => {
   for (const socket of sockets) socket.destroy();
   await nothingIsLeft(server, await server.stored());
   t.match(await server.post(questions(2)), { status: 201 });
+});
+
+t.test('headers without an end are ended by Node itself', async (t) => {
+  const http = await createHttpServer({
+    services: server.services,
+    version: '0.0.0',
+    log: pino({ level: 'silent' }),
+    isLoopback: true,
+  });
+  t.teardown(() => http.close());
+  t.equal(http.server.headersTimeout, 60_000);
 });

@@ -261,3 +261,18 @@ t.test('keeps few chunks on their way to the disk', async (t) => {
   t.equal(writing, 0, 'all of them are on the disk at the commit');
   t.ok(most <= 4, `${most} at a time`);
 });
+
+t.test('lets others have their turn while it reads, however much lies ready at once', async (t) => {
+  let turns = 0;
+  let isReading = true;
+  const count = () => {
+    turns += 1;
+    if (isReading) setImmediate(count);
+  };
+  setImmediate(count);
+  // Bad lines are the dearest of all.
+  const lines = `${line('a')}\n${'{"custom_id":1}\n'.repeat(9_000)}`;
+  await upload(piecesOf(lines, lines.length));
+  isReading = false;
+  t.ok(turns > 9_000 / 256, `${turns} turns`);
+});
