@@ -42,11 +42,18 @@ export async function readBody(
 /** A body that ends before its time is the client's doing, whatever it is called underneath. */
 export function brokenOff(request: FastifyRequest, error: unknown): Error {
   if (error instanceof RagmillError || (error instanceof Error && 'validation' in error)) return error;
+  if (isFormRefused(error)) return error;
   const isCut = !request.raw.complete || isFormError(error);
   if (!isCut) return error instanceof Error ? error : new Error(String(error));
   return new RagmillError('upload_incomplete', 'The upload broke off; nothing was stored. Send it again.', {
     cause: error,
   });
+}
+
+/** The parser of forms has its own limits and rules. */
+function isFormRefused(error: unknown): error is Error {
+  if (!(error instanceof Error && 'code' in error && 'statusCode' in error)) return false;
+  return error.code !== 'FST_MP_PREMATURE_CLOSE' && Number(error.statusCode) < 500;
 }
 
 function isFormError(error: unknown): boolean {

@@ -286,3 +286,15 @@ t.test('keys that are none', async (t) => {
   }
   t.match(await server.post(good, { 'idempotency-key': 'x'.repeat(255) }), { status: 201 });
 });
+
+t.test('a form with too many fields, or with one that is too long, says so', async (t) => {
+  const before = await server.stored();
+  const fields = Object.fromEntries(Array.from({ length: 70 }, (_, index) => [`f${index}`, 'x']));
+  const many = await server.post(formOf(questions(5000), fields));
+  t.match(many, { status: 400, body: { code: 'bad_request', detail: /fields limit/ } });
+  const long = await server.post(formOf(good, { system_prompt: 'x'.repeat(300_000) }));
+  t.match(long, { status: 400, body: { code: 'invalid_option', detail: /"system_prompt" is too long/ } });
+  const prototype = await server.post(formOf(good, { __proto__: 'x', constructor: 'x' }));
+  t.match(prototype, { status: 400, body: { code: 'bad_request' } });
+  t.equal(await server.stored(), before);
+});
