@@ -31,8 +31,8 @@ async function watch(request: IncomingMessage, clock: Clock, over: AbortSignal):
     } catch {
       return false;
     }
-    // The whole body is here, or what has come lies unread: it is us who are slow.
-    const isWaiting = !request.complete && request.readableLength === 0;
+    // The whole body is here, or more than we take has come, and no more can come: it is us who are slow.
+    const isWaiting = !request.complete && request.readableLength < request.readableHighWaterMark;
     const bytes = socket.bytesRead - bytesAtStart;
     waitedSeconds = isWaiting ? waitedSeconds + LOOK_EVERY_SECONDS : 0;
     if (waitedSeconds >= WINDOW_SECONDS && bytes < MIN_BYTES_PER_SECOND * WINDOW_SECONDS) return true;

@@ -183,7 +183,8 @@ t.test('a client that sends next to nothing is cut off with 408 and leaves nothi
       isCut = true;
     });
     for (let seconds = 0; seconds < 600 && !isCut; seconds += 5) {
-      await send(socket, body.subarray(1000 + seconds, 1001 + seconds));
+      // Not to the last: a client that writes to a closed connection may never get to read its answer.
+      if (seconds < 40) await send(socket, body.subarray(1000 + seconds, 1001 + seconds));
       await clock.advance(5000);
     }
     t.match(String((await answered)[0]), /^HTTP\/1.1 408 [\s\S]*upload_stalled/, name);
@@ -212,7 +213,8 @@ t.test('a slow but honest client is left in peace', async (t) => {
 t.test('a client that we keep waiting is not to blame', async (t) => {
   const clock = new ManualClock();
   // What lies unread is our debt; sent is everything.
-  const request = { complete: false, readableLength: 100, socket: { bytesRead: 0 } };
+  const full = { readableLength: 65_536, readableHighWaterMark: 65_536 };
+  const request = { complete: false, ...full, socket: { bytesRead: 0 } };
   const pace = watchPace(request as never, clock);
   await clock.advance(3_600_000);
   t.equal(pace.signal.aborted, false);
@@ -224,7 +226,8 @@ t.test('a client that we keep waiting is not to blame', async (t) => {
 
 t.test('a watch that is over wakes nobody', async (t) => {
   const clock = new ManualClock();
-  const request = { complete: false, readableLength: 0, socket: { bytesRead: 0 } };
+  const empty = { readableLength: 0, readableHighWaterMark: 65_536 };
+  const request = { complete: false, ...empty, socket: { bytesRead: 0 } };
   const pace = watchPace(request as never, clock);
   pace[Symbol.dispose]();
   await clock.advance(600_000);
