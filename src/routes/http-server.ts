@@ -8,6 +8,7 @@ import { registerAccessGuard } from './access-guard.ts';
 import { registerLifecycle } from './batch-lifecycle.ts';
 import { batchSchema } from './batch-object.ts';
 import { registerBatches } from './batches.ts';
+import { registerEvents } from './events.ts';
 import { registerHealth } from './health.ts';
 import { registerLines } from './lines.ts';
 import { answerClientError, problemSchema, registerProblems, sendUrlProblem } from './problem.ts';
@@ -62,6 +63,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Fast
   registerLifecycle(app, options.services);
   registerLines(app, options.services);
   registerResults(app, options.services);
+  registerEvents(app, options.services);
   registerHealth(app, options.services);
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
   return app;
@@ -70,7 +72,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Fast
 /** One line for each change a client asks for; reading and probing are loud only when debugging. */
 function registerRequestLog(app: FastifyInstance): void {
   app.addHook('onResponse', async (request, reply) => {
-    const level = request.method === 'GET' ? 'debug' : 'info';
+    const level = request.method === 'GET' || request.method === 'HEAD' ? 'debug' : 'info';
     const { method, url, ip } = request;
     const durationMs = Math.round(reply.elapsedTime);
     request.log[level]({ method, url, ip, status: reply.statusCode, durationMs }, 'request');

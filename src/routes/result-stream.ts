@@ -1,49 +1,65 @@
-// The result log as a stream: read in short pages, written as fast as the client takes it, and while the batch runs
-// waiting for more. It ends cleanly only after the batch's last record; everything else breaks the connection, so
-// that a part is never mistaken for the whole.
+// The result log as a stream: read in short pages, and while the batch runs waiting for more. It ends cleanly only
+// after the batch's last record; everything else throws.
 
 import { isTerminal } from '../domain/batch-status.ts';
 import type { StoredRecord } from '../domain/record.ts';
 import { RagmillError } from '../errors.ts';
 import type { Store } from '../store/store.ts';
+import { ChangeFlag } from './change-flag.ts';
+import type { ResultView } from './result-query.ts';
+import type { Turns } from './turns.ts';
 
-export interface ResultQuery {
+export interface ResultRequest extends ResultView {
   readonly batchId: string;
-  /** Cursor: a seq, or with `order: 'input'` a line number. */
-  readonly after: number;
-  readonly order: 'completion' | 'input';
-  /** `failed`: everything that did not succeed. */
-  readonly status: 'succeeded' | 'failed' | null;
   /** true: stay until the batch has ended; false: what is there now. */
   readonly follow: boolean;
+  /** Of a finished batch its last seq: a retry that begins meanwhile makes the answer no longer. null: open end. */
+  readonly upToSeq: number | null;
+}
+
+export interface ResultsEnd {
+  /** Cursor behind everything that was looked at, whether it was wanted or not. */
+  readonly cursor: number;
+  readonly status: string;
+  readonly lastSeq: number;
+}
+
+/** The bytes of a page of records. */
+export type PageFormat = (records: readonly StoredRecord[], view: ResultView) => Buffer;
+
+interface Sources {
+  readonly store: Store;
+  readonly turns: Turns;
+  readonly format: PageFormat;
 }
 
 const PAGE_RECORDS = 256;
 
-/** Yields whole lines. Throws when `signal` aborts or the batch is gone. */
+/** Yields whole records, page by page. Throws when `signal` aborts or the batch is gone. */
 export async function* streamResults(
-  store: Store,
-  query: ResultQuery,
+  sources: Sources,
+  request: ResultRequest,
   signal: AbortSignal,
-): AsyncGenerator<Buffer> {
+): AsyncGenerator<Buffer, ResultsEnd> {
+  const { store, turns } = sources;
   const changes = new ChangeFlag(signal);
-  const unwatch = store.watch(query.batchId, () => changes.raise());
+  const unwatch = store.watch(request.batchId, () => changes.raise());
   try {
-    let after = query.after;
+    let cursor = request.after;
     for (;;) {
+      await turns.next();
       signal.throwIfAborted();
       changes.lower();
       // Read before the page: if the batch had ended by then, an empty page is the end of its log.
-      const batch = await store.getBatch(query.batchId);
-      if (!batch) throw new RagmillError('batch_not_found', `The batch ${query.batchId} is gone.`);
-      const page = await readPage(store, query, after);
-      const last = page.at(-1);
-      if (last) {
-        after = query.order === 'input' ? last.line : last.seq;
-        const wanted = page.filter((record) => isWanted(record, query.status));
-        if (wanted.length > 0) yield Buffer.from(wanted.map((record) => `${record.body}\n`).join(''));
-      } else if (!query.follow || isTerminal(batch.status)) {
-        return;
+      const batch = await store.getBatch(request.batchId);
+      if (!batch) throw new RagmillError('batch_not_found', `The batch ${request.batchId} is gone.`);
+      const page = await readPage(sources, request, cursor);
+      if (page !== null) {
+        cursor = page.cursor;
+        // While the reader takes its time, the bytes are all that is kept of the page.
+        if (page.bytes.length > 0) yield page.bytes;
+      } else if (!request.follow || request.upToSeq !== null || isTerminal(batch.status)) {
+        return { cursor, status: batch.status, lastSeq: request.upToSeq ?? batch.lastSeq };
       } else {
         await changes.raised();
       }
@@ -53,47 +69,41 @@ export async function* streamResults(
   }
 }
 
-function readPage(store: Store, query: ResultQuery, after: number): Promise<StoredRecord[]> {
-  return query.order === 'input'
-    ? store.readRecordsInInputOrder(query.batchId, {
-        afterLine: after,
-        limit: PAGE_RECORDS,
-        stopAtGap: query.follow,
-      })
-    : store.readRecords(query.batchId, {
-        afterSeq: after,
-        limit: PAGE_RECORDS,
-        currentOnly: query.status !== null,
-      });
+/** null: there is nothing above the cursor. */
+async function readPage(
+  { store, format }: Sources,
+  request: ResultRequest,
+  cursor: number,
+): Promise<{ bytes: Buffer; cursor: number } | null> {
+  const records = await readRecords(store, request, cursor);
+  if (request.upToSeq !== null && request.currentOnly) await expectUnchanged(store, request);
+  const last = records.at(-1);
+  if (!last) return null;
+  const wanted = records.filter((record) => isWanted(record, request.status));
+  return {
+    bytes: wanted.length > 0 ? format(wanted, request) : Buffer.alloc(0),
+    cursor: request.order === 'input' ? last.line : last.seq,
+  };
 }
 
-function isWanted(record: StoredRecord, status: ResultQuery['status']): boolean {
+function readRecords(store: Store, request: ResultRequest, cursor: number): Promise<StoredRecord[]> {
+  const { batchId, upToSeq, currentOnly } = request;
+  if (request.order === 'input') {
+    const stopAtGap = request.follow && upToSeq === null;
+    return store.readRecordsInInputOrder(batchId, { afterLine: cursor, limit: PAGE_RECORDS, stopAtGap });
+  }
+  const bound = upToSeq === null ? {} : { upToSeq };
+  return store.readRecords(batchId, { afterSeq: cursor, limit: PAGE_RECORDS, currentOnly, ...bound });
+}
+
+/** Which records are current changes with every record of a retry: two halves of two answers make no whole. */
+async function expectUnchanged(store: Store, { batchId, upToSeq }: ResultRequest): Promise<void> {
+  const batch = await store.getBatch(batchId);
+  if (batch?.lastSeq === upToSeq) return;
+  throw new RagmillError('batch_not_found', `The results of ${batchId} changed while they were read.`);
+}
+
+function isWanted(record: StoredRecord, status: ResultView['status']): boolean {
   if (status === null) return true;
   return (record.status === 'succeeded') === (status === 'succeeded');
-}
-
-/** Remembers a change that comes between a look and the wait for the next one. */
-class ChangeFlag {
-  #isRaised = false;
-  #wake: () => void = () => {};
-
-  constructor(signal: AbortSignal) {
-    signal.addEventListener('abort', () => this.raise(), { once: true });
-  }
-
-  raise(): void {
-    this.#isRaised = true;
-    this.#wake();
-  }
-
-  lower(): void {
-    this.#isRaised = false;
-  }
-
-  async raised(): Promise<void> {
-    if (this.#isRaised) return;
-    await new Promise<void>((resolve) => {
-      this.#wake = resolve;
-    });
-  }
 }

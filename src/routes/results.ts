@@ -1,76 +1,73 @@
-// GET /batches/:id/results: the answers, as NDJSON, while they are made.
+// GET /batches/:id/results: the answers while they are made, as NDJSON or as server-sent events.
 
-import { Readable } from 'node:stream';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
+import { isTerminal } from '../domain/batch-status.ts';
+import { prefersEventStream } from './accept.ts';
 import { batchParams, found } from './batches.ts';
 import { problemRef } from './problem.ts';
-import { streamResults } from './result-stream.ts';
+import { lastEventCursor, resultsQuery, toView } from './result-query.ts';
+import type { ResultRequest } from './result-stream.ts';
+import { ResultsSender } from './results-sender.ts';
 import type { Services } from './services.ts';
 
-const resultsQuery = Type.Object(
-  {
-    after: Type.Integer({
-      minimum: 0,
-      default: 0,
-      description: 'Results above this seq; with `order=input`, above this line number.',
-    }),
-    follow: Type.Boolean({
-      default: true,
-      description: '`true`: stay until the batch has ended; `false`: what is there now.',
-    }),
-    order: Type.Enum(['completion', 'input'], {
-      default: 'completion',
-      description: '`input`: by line number. Following, it waits at the first line without a result.',
-    }),
-    status: Type.Optional(
-      Type.Enum(['succeeded', 'failed'], { description: '`failed`: everything that did not succeed.' }),
-    ),
+const stream = (description: string) => ({
+  description,
+  content: {
+    'application/x-ndjson': { schema: Type.String() },
+    'text/event-stream': { schema: Type.String() },
   },
-  { additionalProperties: false },
-);
+});
+
+const schema = {
+  summary: 'Results, as they are made',
+  description: `One JSON object a line, each with its \`seq\`. To go on after a break, send the last seq as
+\`after\`. The stream ends properly only after the batch's last result. Of a finished batch there are ETag, HEAD and,
+for the plain log, byte ranges.`,
+  tags: ['batches'],
+  params: batchParams,
+  querystring: resultsQuery,
+  headers: Type.Object({
+    'last-event-id': Type.Optional(
+      Type.String({ description: 'With server-sent events: the cursor to go on from; wins over `after`.' }),
+    ),
+  }),
+  response: {
+    200: stream('The results'),
+    204: Type.Null({ description: 'Server-sent events of a finished batch: there is no more to come' }),
+    206: stream('A part of the plain log of a finished batch'),
+    304: Type.Null({ description: 'A finished batch: what you have is what there is' }),
+    404: problemRef,
+    410: problemRef,
+    416: problemRef,
+  },
+};
 
 export function registerResults(app: FastifyInstance, services: Services): void {
-  app.withTypeProvider<TypeBoxTypeProvider>().get(
-    '/batches/:id/results',
-    {
-      schema: {
-        summary: 'Results, as they are made',
-        description: `One JSON object a line, each with its \`seq\`. To go on after a break, send the last seq as
-\`after\`. The stream ends properly only after the batch's last result.`,
-        tags: ['batches'],
-        params: batchParams,
-        querystring: resultsQuery,
-        produces: ['application/x-ndjson'],
-        response: { 404: problemRef },
-      },
-    },
-    async (request, reply) => {
+  const sender = new ResultsSender(services);
+  app.withTypeProvider<TypeBoxTypeProvider>().route({
+    // A HEAD has the headers of the GET, and runs no stream.
+    method: ['GET', 'HEAD'],
+    url: '/batches/:id/results',
+    schema,
+    handler: async (request, reply) => {
+      const { store } = services;
       const { id } = request.params;
-      const { status, ...query } = request.query;
-      await found(await services.store.getBatch(id), id, services.store);
-      const gone = new AbortController();
-      reply.raw.once('close', () => gone.abort());
-      const signal = AbortSignal.any([gone.signal, services.closing]);
-      const pages = streamResults(services.store, { batchId: id, ...query, status: status ?? null }, signal);
-      // nginx would hold answers back to fill its buffers.
-      reply
-        .header('x-accel-buffering', 'no')
-        .header('cache-control', 'no-store')
-        .type('application/x-ndjson');
-      // The head goes out at once: a client must not wait for the first answer to know that it is being served.
-      reply.raw.once('pipe', () => reply.raw.flushHeaders());
-      return reply.send(Readable.from(counted(pages, services), { objectMode: false }));
+      const batch = await found(await store.getBatch(id), id, store);
+      const { query, headers } = request;
+      const isFinished = isTerminal(batch.status);
+      const asEvents = prefersEventStream(headers.accept);
+      const resumedFrom = asEvents ? lastEventCursor(headers['last-event-id']) : null;
+      const results: ResultRequest = {
+        ...toView(query, resumedFrom ?? query.after),
+        batchId: batch.id,
+        follow: query.follow,
+        upToSeq: isFinished ? batch.lastSeq : null,
+      };
+      const asked = { request, reply, results, heartbeatSeconds: query.heartbeat ?? null };
+      if (asEvents) return sender.sendEvents(asked, resumedFrom !== null);
+      return isFinished ? sender.sendFinished(asked, batch) : sender.sendUnfinished(asked);
     },
-  );
-}
-
-async function* counted(pages: AsyncGenerator<Buffer>, services: Services): AsyncGenerator<Buffer> {
-  services.metrics.resultStreams.inc();
-  try {
-    yield* pages;
-  } finally {
-    services.metrics.resultStreams.dec();
-  }
+  });
 }

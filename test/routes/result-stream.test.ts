@@ -2,7 +2,9 @@ import fc from 'fast-check';
 import t from 'tap';
 import type { Lease } from '../../src/domain/chunk.ts';
 import type { RecordStatus } from '../../src/domain/record.ts';
-import { type ResultQuery, streamResults } from '../../src/routes/result-stream.ts';
+import { ndjsonForm } from '../../src/routes/result-format.ts';
+import { type ResultRequest, streamResults } from '../../src/routes/result-stream.ts';
+import { Turns } from '../../src/routes/turns.ts';
 import type { Store } from '../../src/store/store.ts';
 import { chunk, options, record } from '../fakes/batch-fixtures.ts';
 import { altered, scratchStore } from '../fakes/scratch-store.ts';
@@ -10,7 +12,10 @@ import { until } from '../fakes/until.ts';
 
 const store = await scratchStore(t);
 const never = new AbortController().signal;
+const turns = new Turns();
 let batches = 0;
+
+const sources = (from: Store = store) => ({ store: from, turns, format: ndjsonForm.page });
 
 /** A batch of one chunk of so many lines, leased, with the records of some of them. */
 async function batchOf(lineCount: number, records: readonly (readonly [number, RecordStatus?])[] = []) {
@@ -32,12 +37,14 @@ async function batchOf(lineCount: number, records: readonly (readonly [number, R
   return { id, finish, lease: claimed.lease as Lease };
 }
 
-const query = (batchId: string, rest: Partial<ResultQuery> = {}): ResultQuery => ({
+const query = (batchId: string, rest: Partial<ResultRequest> = {}): ResultRequest => ({
   batchId,
   after: 0,
   order: 'completion',
   status: null,
+  currentOnly: false,
   follow: true,
+  upToSeq: null,
   ...rest,
 });
 
@@ -48,12 +55,12 @@ interface Line {
 }
 
 /** Reads a stream on its own; what has come so far can be looked at. */
-function reading(asked: ResultQuery, from: Store = store, signal: AbortSignal = never) {
+function reading(asked: ResultRequest, from: Store = store, signal: AbortSignal = never) {
   const text: string[] = [];
   const state = { ended: 'not yet', text, lines: () => parse(text.join('')) };
   const done = (async () => {
     try {
-      for await (const piece of streamResults(from, asked, signal)) text.push(String(piece));
+      for await (const piece of streamResults(sources(from), asked, signal)) text.push(String(piece));
       state.ended = 'cleanly';
     } catch (error) {
       state.ended = String((error as { code?: string }).code ?? error);
@@ -71,8 +78,8 @@ function reading(asked: ResultQuery, from: Store = store, signal: AbortSignal = 
 const parse = (text: string): Line[] =>
   text.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line) as Line]));
 
-async function all(asked: ResultQuery): Promise<Line[]> {
-  return parse((await Array.fromAsync(streamResults(store, asked, never))).join(''));
+async function all(asked: ResultRequest): Promise<Line[]> {
+  return parse((await Array.fromAsync(streamResults(sources(), asked, never))).join(''));
 }
 
 t.test('follows a batch to its last record, and ends only then', async (t) => {
@@ -223,7 +230,7 @@ t.test('an abort breaks it off: while it waits, between two lines, and before it
   t.equal(stream.end, 'Error: closed');
 
   const between = new AbortController();
-  const lines = streamResults(store, query(batch.id), between.signal);
+  const lines = streamResults(sources(), query(batch.id), between.signal);
   await lines.next();
   between.abort(new Error('closed'));
   await t.rejects(lines.next(), { message: 'closed' });
@@ -279,10 +286,10 @@ t.test('stops watching however it ends', async (t) => {
       };
     },
   });
-  const left = streamResults(counted, query(batch.id), never);
+  const left = streamResults(sources(counted), query(batch.id), never);
   await left.next();
   t.equal(watching, 1);
-  await left.return(undefined);
+  await left.return(undefined as never);
   t.equal(watching, 0, 'the client went away');
   const broken = new AbortController();
   const stream = reading(query(batch.id), counted, broken.signal);
