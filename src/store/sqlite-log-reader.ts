@@ -47,26 +47,30 @@ export class SqliteLogReader {
     return takePage(rows, (record) => record.line < firstOpen);
   }
 
-  end(batchId: string): { lastSeq: number; bytes: number } {
-    const row = this.#sql.get('SELECT last_seq, log_bytes FROM batches WHERE key = ?', this.#keyOf(batchId));
-    return { lastSeq: Number(row?.last_seq), bytes: Number(row?.log_bytes) };
+  end(batchId: string, upToSeq?: number): { lastSeq: number; bytes: number } {
+    const key = this.#keyOf(batchId);
+    const row = this.#sql.get('SELECT last_seq, log_bytes FROM batches WHERE key = ?', key);
+    const lastSeq = Number(row?.last_seq);
+    if (upToSeq === undefined || upToSeq >= lastSeq) return { lastSeq, bytes: Number(row?.log_bytes) };
+    return { lastSeq: upToSeq, bytes: this.#endOf(key, upToSeq) };
   }
 
   /** Offsets grow with the seqs, so the record is found by halving. */
   seek(batchId: string, offset: number): { seq: number; startOffset: number } {
     const key = this.#keyOf(batchId);
-    const endOf = (seq: number) =>
-      Number(
-        this.#sql.get('SELECT end_offset FROM records WHERE batch_key = ? AND seq = ?', key, seq)
-          ?.end_offset ?? 0,
-      );
     let [low, high] = [1, this.end(batchId).lastSeq];
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
-      if (endOf(middle) > offset) high = middle;
+      if (this.#endOf(key, middle) > offset) high = middle;
       else low = middle + 1;
     }
-    return { seq: low, startOffset: endOf(low - 1) };
+    return { seq: low, startOffset: this.#endOf(key, low - 1) };
+  }
+
+  /** Bytes of the log up to and including this record; 0 before the first. */
+  #endOf(key: number, seq: number): number {
+    const row = this.#sql.get('SELECT end_offset FROM records WHERE batch_key = ? AND seq = ?', key, seq);
+    return Number(row?.end_offset ?? 0);
   }
 
   /** The first line above this one that waits for a record in the current run; infinite: none. */

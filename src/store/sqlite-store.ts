@@ -188,8 +188,8 @@ export class SqliteStore implements Store {
     return this.#read((it) => it.log.inInputOrder(batchId, page));
   }
 
-  async logEnd(batchId: string): Promise<{ lastSeq: number; bytes: number }> {
-    return this.#read((it) => it.log.end(batchId));
+  async logEnd(batchId: string, upToSeq?: number): Promise<{ lastSeq: number; bytes: number }> {
+    return this.#read((it) => it.log.end(batchId, upToSeq));
   }
 
   async seekLog(batchId: string, offset: number): Promise<{ seq: number; startOffset: number }> {

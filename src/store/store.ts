@@ -139,8 +139,8 @@ export interface Store extends RankZero {
   readRecords(batchId: string, page: RecordPage): Promise<StoredRecord[]>;
   /** The current records by line number, ascending. */
   readRecordsInInputOrder(batchId: string, page: InputOrderPage): Promise<StoredRecord[]>;
-  /** Where the whole log ends: its last seq, and its bytes with a newline after each record. */
-  logEnd(batchId: string): Promise<{ lastSeq: number; bytes: number }>;
+  /** Where the whole log ends, or ended at this seq: its last seq, and its bytes with a newline after each record. */
+  logEnd(batchId: string, upToSeq?: number): Promise<{ lastSeq: number; bytes: number }>;
   /** The record that holds this byte of the log (0-based), and where it starts. The log must be longer. */
   seekLog(batchId: string, offset: number): Promise<{ seq: number; startOffset: number }>;
   /** A page of the upload, a chunk at most: lines above this one; with `status`, those with such a current record. */
