@@ -43,11 +43,11 @@ async function main(): Promise<void> {
 /** A finished batch, written straight into the store. */
 async function fill(dataDir: string, chunks: number): Promise<void> {
   const store = await SqliteStore.open({ dataDir, clock: systemClock });
-  await store.beginUpload(BATCH);
+  await store.beginUpload(BATCH, null);
   for (let number = 0; number < chunks; number += 1) {
     await store.appendChunk(BATCH, chunk(number, number * CHUNK_LINES + 1, CHUNK_LINES));
   }
-  await store.commitUpload(BATCH, { options, metadata: null, inputBytes: 1 });
+  await store.commitUpload(BATCH, { options, metadata: null, inputBytes: 1, requestHash: null });
   const answer = 'The keeper polishes the lens every morning before the fog lifts. '.repeat(
     RECORD_BYTES / 65,
   );
@@ -58,6 +58,7 @@ async function fill(dataDir: string, chunks: number): Promise<void> {
     await store.appendRecords(
       lease,
       lines.map((line) => ({ ...record(line), body: body(line) })),
+      new Map(),
     );
   }
   await store.close();

@@ -32,8 +32,9 @@ export async function answerFinished(
   if (hasAlready(request.headers['if-none-match'], etag)) return { ...whole, status: 304 };
   if (!isPlain(view)) return { ...whole, status: 200 };
 
-  const before = await store.logOffset(batch.id, Math.min(view.after, batch.lastSeq));
-  const size = (await store.logOffset(batch.id, batch.lastSeq)) - before;
+  const { bytes: end } = await store.logEnd(batch.id, batch.lastSeq);
+  const { bytes: before } = await store.logEnd(batch.id, Math.min(view.after, batch.lastSeq));
+  const size = end - before;
   const range = rangeOf(request, etag, size);
   if (range === 'unsatisfiable')
     return { ...whole, headers: { 'content-range': `bytes */${size}` }, status: 416 };

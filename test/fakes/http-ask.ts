@@ -1,5 +1,6 @@
 // One request with everything about its answer, down to whether it came whole: fetch hides too much.
 
+import { once } from 'node:events';
 import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 
 export interface Answer {
@@ -42,4 +43,19 @@ function collect(incoming: IncomingMessage, cutAfter: number): Promise<Answer> {
       resolve({ status: statusCode, headers, body, isWhole: complete && length <= cutAfter });
     });
   });
+}
+
+/** Has the head of the answer, and reads the body only when asked for the rest. */
+export async function pausedReader(url: string, headers: Readonly<Record<string, string>> = {}) {
+  const asked = request(url, { headers, agent: false });
+  asked.end();
+  const [incoming] = (await once(asked, 'response')) as [IncomingMessage];
+  const answer = collect(incoming, Number.POSITIVE_INFINITY);
+  incoming.pause();
+  return {
+    rest(): Promise<Answer> {
+      incoming.resume();
+      return answer;
+    },
+  };
 }

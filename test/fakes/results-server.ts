@@ -72,17 +72,33 @@ let batches = 0;
 export async function leasedBatch(store: Store, lineCount: number) {
   batches += 1;
   const id = `batch_${batches}`;
-  await store.beginUpload(id);
+  await store.beginUpload(id, null);
   // The store has no limit of its own for a chunk's lines.
   await store.appendChunk(id, chunk(0, 1, lineCount));
-  await store.commitUpload(id, { options, metadata: null, inputBytes: 1 });
+  await store.commitUpload(id, { options, metadata: null, inputBytes: 1, requestHash: null });
   const claimed = await store.claimChunk(id);
   if (!claimed) throw new Error('nothing to claim');
   const { lease } = claimed;
   return {
     id,
     lease,
-    finish: (...records: readonly NewRecord[]) => store.appendRecords(lease, records),
+    finish: (...records: readonly NewRecord[]) => store.appendRecords(lease, records, new Map()),
+  };
+}
+
+/** Begins a run of these lines of a finished batch; `finish` writes their records. */
+export async function retriedBatch(store: Store, id: string, lines: readonly number[]) {
+  const customIds = lines.map((line) => `q${line}`);
+  await store.retryBatch(id, {
+    statuses: ['succeeded', 'failed', 'cancelled', 'expired'],
+    code: null,
+    endpoint: null,
+    customIds,
+  });
+  const claimed = await store.claimChunk(id);
+  if (!claimed) throw new Error('nothing to claim');
+  return {
+    finish: (...records: readonly NewRecord[]) => store.appendRecords(claimed.lease, records, new Map()),
   };
 }
 
@@ -90,7 +106,7 @@ export async function leasedBatch(store: Store, lineCount: number) {
 export function answered(line: number, bytes: number, status: RecordStatus = 'succeeded'): NewRecord {
   const words = `Antwort ${line}: Größe 答え 🚢 `;
   const answer = words.repeat(Math.ceil(bytes / Buffer.byteLength(words)));
-  return { ...record(line, status), body: JSON.stringify({ line, status, answer }) };
+  return { ...record(line, status), body: JSON.stringify({ line, custom_id: `q${line}`, status, answer }) };
 }
 
 /** A batch whose every line is answered, in an order that is not the lines', with bodies of all sizes. */

@@ -3,15 +3,21 @@ import { connect } from 'node:net';
 import fc from 'fast-check';
 import t from 'tap';
 import { EventSource } from 'undici';
-import { type Answer, ask } from '../fakes/http-ask.ts';
+import { type Answer, ask, pausedReader } from '../fakes/http-ask.ts';
 import { ManualClock } from '../fakes/manual-clock.ts';
-import { answered, finishedBatch, leasedBatch, startResultsServer } from '../fakes/results-server.ts';
+import {
+  answered,
+  finishedBatch,
+  leasedBatch,
+  retriedBatch,
+  startResultsServer,
+} from '../fakes/results-server.ts';
 import { readEvents } from '../fakes/sse-reader.ts';
 import { until } from '../fakes/until.ts';
 
 const server = await startResultsServer(t);
 const asEvents = { accept: 'text/event-stream' };
-const finished = await finishedBatch(server.store, 400, 3000);
+const finished = await finishedBatch(server.store, 400, 1500);
 const resultsOf = (id: string, query = '') => `${server.url}/batches/${id}/results${query}`;
 const whole = await ask(resultsOf(finished));
 const wholeLines = String(whole.body).split('\n').slice(0, -1);
@@ -108,7 +114,7 @@ t.test('a running batch, cut again and again while it is written, is the whole t
 t.test('any range is the slice of the whole', async () => {
   const { size } = { size: whole.body.length };
   await fc.assert(
-    fc.asyncProperty(fc.nat(size + 10), fc.nat(200_000), fc.nat(399), async (first, length, after) => {
+    fc.asyncProperty(fc.nat(size + 10), fc.nat(100_000), fc.nat(399), async (first, length, after) => {
       const rest = Buffer.from(
         wholeLines
           .slice(after)
@@ -269,6 +275,7 @@ t.test('a client of events that has everything is told not to come again', async
   t.equal(ignored.status, 200, 'NDJSON knows no such header');
   const running = await leasedBatch(server.store, 1);
   const waiting = ask(resultsOf(running.id), { headers: { ...asEvents, 'last-event-id': '7' } });
+  await until('the stream', async () => (await server.streams()) === 1);
   await running.finish(answered(1, 10));
   t.equal((await waiting).status, 200, 'of a running batch more may come');
 });
@@ -415,6 +422,77 @@ t.test('an old client without chunks gets the whole and a proper end', async (t)
   await batch.finish(answered(1, 10), answered(2, 10));
   t.equal(await old.broken, 'end');
   t.match(await old.rest(), /\r\n\r\n\{"seq":1,.*\}\n\{"seq":2,.*\}\n$/);
+});
+
+const seqsOf = (answer: Answer) =>
+  String(answer.body)
+    .split('\n')
+    .flatMap((line) => (line === '' ? [] : [JSON.parse(line).seq as number]));
+
+t.test('a retry appends: the plain log grows, the current results change, and so do the tags', async (t) => {
+  const { store } = server;
+  const batch = await leasedBatch(store, 4);
+  await batch.finish(answered(2, 10), answered(1, 10, 'failed'), answered(4, 10, 'failed'), answered(3, 10));
+  const before = await ask(resultsOf(batch.id));
+  const tagBefore = (await ask(resultsOf(batch.id, '?latest=true'))).headers.etag;
+  const retry = await retriedBatch(store, batch.id, [1, 4]);
+
+  t.equal((await ask(resultsOf(batch.id, '?follow=false'))).headers.etag, undefined, 'it runs again');
+  const now = (query: string) => ask(resultsOf(batch.id, `?follow=false&${query}`));
+  t.same(seqsOf(await now('order=input')), [2, 1, 4, 3], 'what is current meanwhile is the failures');
+  const inOrder = ask(resultsOf(batch.id, '?order=input'));
+  const following = ask(resultsOf(batch.id, '?after=4'));
+  await retry.finish(answered(4, 20, 'failed'));
+  await retry.finish(answered(1, 20));
+
+  t.same(seqsOf(await following), [5, 6]);
+  t.same(seqsOf(await inOrder), [6, 1, 4, 5], 'it waited for the lines that ran again');
+  const after = await ask(resultsOf(batch.id));
+  t.ok(after.body.subarray(0, before.body.length).equals(before.body), 'what was there is there');
+  t.same(seqsOf(after), [1, 2, 3, 4, 5, 6]);
+  t.not(after.headers.etag, before.headers.etag);
+  t.same(seqsOf(await ask(resultsOf(batch.id, '?latest=true'))), [1, 4, 5, 6]);
+  t.same(seqsOf(await ask(resultsOf(batch.id, '?status=failed'))), [5]);
+  t.not((await ask(resultsOf(batch.id, '?latest=true'))).headers.etag, tagBefore);
+  const headers = { range: 'bytes=10-', 'if-range': String(before.headers.etag) };
+  t.equal((await ask(resultsOf(batch.id), { headers })).status, 200, 'a part of what was is none of what is');
+});
+
+t.test('a retry that comes while a finished batch is read makes the answer no longer', async (t) => {
+  const { store } = server;
+  const id = await finishedBatch(store, 300, 20_000);
+  const before = await ask(resultsOf(id));
+  const events = await ask(resultsOf(id), { headers: asEvents });
+  const readers = {
+    plain: await pausedReader(resultsOf(id)),
+    events: await pausedReader(resultsOf(id), asEvents),
+    current: await pausedReader(resultsOf(id, '?latest=true')),
+  };
+  const retry = await retriedBatch(store, id, [5]);
+  await retry.finish(answered(5, 10));
+  const plain = await readers.plain.rest();
+  t.ok(plain.isWhole && plain.body.equals(before.body));
+  t.ok((await readers.events.rest()).body.equals(events.body));
+  t.equal((await readers.current.rest()).isWhole, false, 'two halves of two answers make no whole');
+  t.equal(seqsOf(await ask(resultsOf(id))).length, 301);
+});
+
+t.test('a batch that is deleted while it is read breaks its streams off', async (t) => {
+  const { store } = server;
+  const id = await finishedBatch(store, 300, 20_000);
+  const readers = await Promise.all([
+    pausedReader(resultsOf(id)),
+    pausedReader(resultsOf(id), asEvents),
+    pausedReader(resultsOf(id, '?order=input')),
+  ]);
+  t.equal(await store.deleteBatch(id), 'deleted');
+  for (const reader of readers) t.equal((await reader.rest()).isWhole, false);
+  await until('no stream to be left', async () => (await server.streams()) === 0);
+  for (const path of ['results', 'events']) {
+    const answer = await ask(`${server.url}/batches/${id}/${path}`);
+    t.equal(answer.status, 410);
+    t.match(JSON.parse(String(answer.body)), { code: 'batch_deleted' });
+  }
 });
 
 t.test('many streams at once are all whole', async (t) => {
