@@ -82,7 +82,11 @@ async function measure(url: string): Promise<void> {
   const during = await watchSlow();
   report(`${SLOW_READERS} slow readers`, besideSlow, during);
   const ratio = quantile(besideSlow, 0.99) / quantile(calm, 0.99);
-  console.log(`  growth ${megabytesOf(during.rss - before.rss)}, p99 ${ratio.toFixed(2)} times that without`);
+  const growth = megabytesOf(during.rss - before.rss);
+  const settled = megabytesOf(during.lastRss - before.rss);
+  console.log(
+    `  growth at most ${growth}, ${settled} at the end; p99 ${ratio.toFixed(2)} times that without`,
+  );
   clearInterval(pace);
   for (const socket of slow) socket.destroy();
 
@@ -132,6 +136,8 @@ async function probe(url: string, count: number): Promise<number[]> {
 interface Watched {
   /** The most memory seen. */
   readonly rss: number;
+  /** The memory at the end, when what was garbage has been collected. */
+  readonly lastRss: number;
   /** The longest that a percent of the event loop's rounds took, as the service measures it, in milliseconds. */
   readonly lagMs: number;
 }
@@ -140,11 +146,12 @@ interface Watched {
 function watchService(url: string): () => Promise<Watched> {
   const stopped = new AbortController();
   const watching = (async () => {
-    const seen = { rss: 0, lagMs: 0 };
+    const seen = { rss: 0, lastRss: 0, lagMs: 0 };
     for (;;) {
       const text = await (await fetch(`${url}/metrics`)).text();
       const value = (name: string) => Number(text.match(new RegExp(`^${name} (.*)$`, 'm'))?.[1]);
-      seen.rss = Math.max(seen.rss, value('process_resident_memory_bytes'));
+      seen.lastRss = value('process_resident_memory_bytes');
+      seen.rss = Math.max(seen.rss, seen.lastRss);
       if (stopped.signal.aborted) return seen;
       seen.lagMs = Math.max(seen.lagMs, value('nodejs_eventloop_lag_p99_seconds') * 1000);
       await sleep(500);
