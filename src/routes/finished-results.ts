@@ -75,8 +75,9 @@ export async function* cut<End>(
   }
 }
 
-function tagOf(lastSeq: number, { after, order, status, currentOnly }: ResultView): string {
-  return `"${[lastSeq, after, order, status ?? 'all', currentOnly ? 'current' : 'plain'].join('.')}"`;
+function tagOf(lastSeq: number, { after, order, status, currentOnly, include }: ResultView): string {
+  const view = [order, status ?? 'all', currentOnly ? 'current' : 'plain', ...[...include].sort()];
+  return `"${[lastSeq, after, ...view].join('.')}"`;
 }
 
 function rangeOf(request: FastifyRequest, etag: string, size: number): ByteRange | 'whole' | 'unsatisfiable' {

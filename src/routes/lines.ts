@@ -1,6 +1,6 @@
 // The lines of a batch: one with everything about it, and the upload itself.
 
-import { Readable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
@@ -8,7 +8,9 @@ import { RagmillError } from '../errors.ts';
 import { viewLine } from '../scheduler/line-view.ts';
 import type { Store } from '../store/store.ts';
 import { batchParams, found } from './batches.ts';
+import { sendLive } from './live-response.ts';
 import { problemRef } from './problem.ts';
+import { pump } from './pump.ts';
 import type { Services } from './services.ts';
 
 const lineSchema = Type.Object({
@@ -46,6 +48,8 @@ const lineSchema = Type.Object({
     }),
   ),
 });
+
+const NEWLINE = Buffer.from('\n');
 
 const inputQuery = Type.Object(
   {
@@ -114,8 +118,11 @@ function registerInput(app: FastifyInstance, services: Services): void {
     async (request, reply) => {
       const { id } = request.params;
       await found(await services.store.getBatch(id), id, services.store);
-      const pages = inputPages(services.store, id, request.query.status ?? null);
-      return reply.type('application/x-ndjson').send(Readable.from(pages, { objectMode: false }));
+      const { status = null } = request.query;
+      const head = { status: 200, headers: { 'content-type': 'application/x-ndjson' } };
+      return sendLive({ request, reply }, head, services, async (response) => {
+        await pump(response, inputPages(services.store, id, status), null);
+      });
     },
   );
 }
@@ -127,11 +134,13 @@ async function* inputPages(
 ): AsyncGenerator<Buffer> {
   let afterLine = 0;
   for (;;) {
+    // Others have their turn between two chunks.
+    await nextTurn();
     const page = await store.readInput(batchId, { afterLine, status });
     if (!page) return;
     afterLine = page.lastLine;
     if (page.lines.length > 0) {
-      yield Buffer.from(page.lines.map(({ bytes }) => `${bytes.toString('latin1')}\n`).join(''), 'latin1');
+      yield Buffer.concat(page.lines.flatMap(({ bytes }) => [bytes, NEWLINE]));
     }
   }
 }

@@ -2,6 +2,7 @@
 
 import { type Static, Type } from 'typebox';
 import { RagmillError } from '../errors.ts';
+import { type Included, parseInclude } from './result-include.ts';
 
 export const resultsQuery = Type.Object(
   {
@@ -27,6 +28,12 @@ export const resultsQuery = Type.Object(
       description:
         'Only the current result of each line: its last success, else its last result. `status` and `order=input` imply it.',
     }),
+    include: Type.Optional(
+      Type.String({
+        description:
+          'What to add to each result: `query`, `passages` (with their text), or both with a comma.',
+      }),
+    ),
     heartbeat: Type.Optional(
       Type.Integer({
         minimum: 1,
@@ -47,6 +54,8 @@ export interface ResultView {
   readonly status: 'succeeded' | 'failed' | null;
   /** Only the current record of each line. */
   readonly currentOnly: boolean;
+  /** What is added to each record. */
+  readonly include: ReadonlySet<Included>;
 }
 
 export function toView(query: Static<typeof resultsQuery>, after: number): ResultView {
@@ -56,12 +65,13 @@ export function toView(query: Static<typeof resultsQuery>, after: number): Resul
     order,
     status: status ?? null,
     currentOnly: latest || order === 'input' || status !== undefined,
+    include: parseInclude(query.include),
   };
 }
 
 /** The whole log as it was written: its bytes never change, so parts of it can be asked for by their place. */
 export function isPlain(view: ResultView): boolean {
-  return !view.currentOnly;
+  return !view.currentOnly && view.include.size === 0;
 }
 
 /** The cursor that a client of server-sent events sends when it connects again; null: it sends none. */

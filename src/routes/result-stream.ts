@@ -6,6 +6,7 @@ import type { StoredRecord } from '../domain/record.ts';
 import { RagmillError } from '../errors.ts';
 import type { Store } from '../store/store.ts';
 import { ChangeFlag } from './change-flag.ts';
+import { withIncluded } from './result-include.ts';
 import type { ResultView } from './result-query.ts';
 import type { Turns } from './turns.ts';
 
@@ -79,7 +80,8 @@ async function readPage(
   if (request.upToSeq !== null && request.currentOnly) await expectUnchanged(store, request);
   const last = records.at(-1);
   if (!last) return null;
-  const wanted = records.filter((record) => isWanted(record, request.status));
+  const chosen = records.filter((record) => isWanted(record, request.status));
+  const wanted = await withIncluded(store, request.batchId, chosen, request.include);
   return {
     bytes: wanted.length > 0 ? format(wanted, request) : Buffer.alloc(0),
     cursor: request.order === 'input' ? last.line : last.seq,

@@ -5,7 +5,7 @@ import type { KeptPassage } from '../domain/record.ts';
 import { linesNotOpen } from './sqlite-open-lines.ts';
 import { type Row, toStoredRecord } from './sqlite-rows.ts';
 import type { SqliteStatements } from './sqlite-statements.ts';
-import type { InputLine, LineHistory } from './store.ts';
+import type { InputLine, LineHistory, RecordSource } from './store.ts';
 
 const NEWLINE = 0x0a;
 
@@ -63,6 +63,28 @@ export class SqliteLineReader {
       JSON.stringify(hashes),
     );
     return new Map(rows.map((row) => [String(row.hash), JSON.parse(String(row.content))]));
+  }
+
+  /** A page of records comes from few chunks, each of which is unpacked once. */
+  sources(
+    batchId: string,
+    records: readonly { readonly seq: number; readonly line: number }[],
+  ): Map<number, RecordSource> {
+    const key = this.#keyOf(batchId);
+    const inputs = new Map<number, Buffer>();
+    const found = new Map<number, RecordSource>();
+    for (const { seq, line } of records) {
+      const chunk = inputs.has(line) ? undefined : this.#chunkAfter(key, line - 1);
+      for (const other of chunk ? linesOf(chunk) : []) inputs.set(other.line, other.bytes);
+      const row = this.#sql.get('SELECT details FROM records WHERE batch_key = ? AND seq = ?', key, seq);
+      const hashes: string[] = row?.details ? JSON.parse(String(row.details)).passages : [];
+      const texts = hashes.length > 0 ? this.passages(batchId, hashes) : new Map<string, KeptPassage>();
+      found.set(seq, {
+        input: inputs.get(line) ?? Buffer.alloc(0),
+        passages: hashes.flatMap((hash) => texts.get(hash) ?? []),
+      });
+    }
+    return found;
   }
 
   #chunkAfter(key: number, line: number): Row | undefined {

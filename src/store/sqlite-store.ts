@@ -21,6 +21,7 @@ import type {
   LineHistory,
   NewBatch,
   RecordPage,
+  RecordSource,
   RetryFilter,
   Store,
   UploadStart,
@@ -201,6 +202,13 @@ export class SqliteStore implements Store {
     page: { afterLine: number; status: 'succeeded' | 'failed' | null },
   ): Promise<{ lines: InputLine[]; lastLine: number } | null> {
     return this.#read((it) => it.lines.input(batchId, page));
+  }
+
+  async readSources(
+    batchId: string,
+    records: readonly { readonly seq: number; readonly line: number }[],
+  ): Promise<ReadonlyMap<number, RecordSource>> {
+    return this.#read((it) => it.lines.sources(batchId, records));
   }
 
   async lineHistory(batchId: string, line: number): Promise<LineHistory | null> {

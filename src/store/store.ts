@@ -72,6 +72,13 @@ export interface LineHistory {
   })[];
 }
 
+/** What a record came from. */
+export interface RecordSource {
+  readonly input: Buffer;
+  /** In the order in which they stood in the prompt. */
+  readonly passages: readonly KeptPassage[];
+}
+
 /** Lines of the upload, ascending. */
 export interface InputLine {
   readonly line: number;
@@ -148,6 +155,11 @@ export interface Store extends RankZero {
     batchId: string,
     page: { afterLine: number; status: 'succeeded' | 'failed' | null },
   ): Promise<{ lines: InputLine[]; lastLine: number } | null>;
+  /** What these records came from, by seq. */
+  readSources(
+    batchId: string,
+    records: readonly { readonly seq: number; readonly line: number }[],
+  ): Promise<ReadonlyMap<number, RecordSource>>;
   /** null: the batch has no such line. */
   lineHistory(batchId: string, line: number): Promise<LineHistory | null>;
   /** Passages of the batch by hash; unknown hashes are missing. */

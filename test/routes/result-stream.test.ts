@@ -43,6 +43,7 @@ const query = (batchId: string, rest: Partial<ResultRequest> = {}): ResultReques
   order: 'completion',
   status: null,
   currentOnly: false,
+  include: new Set(),
   follow: true,
   upToSeq: null,
   ...rest,

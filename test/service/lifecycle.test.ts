@@ -3,7 +3,13 @@
 import t, { type Test } from 'tap';
 import { type FakeModelServer, startFakeModelServer } from '../fakes/fake-model-server.ts';
 import { realChroma } from '../fakes/real-chroma.ts';
-import { type BatchAnswer, questions, type RunningService, startService } from '../fakes/running-service.ts';
+import {
+  type BatchAnswer,
+  questions,
+  type ResultLine,
+  type RunningService,
+  startService,
+} from '../fakes/running-service.ts';
 import { until } from '../fakes/until.ts';
 
 const { url: CHROMA_URL } = await realChroma(t);
@@ -271,4 +277,33 @@ t.test('one line tells all about itself, down to the prompt that was sent', asyn
     runs: [{ prompt: null, attempts: [], passages: [] }],
   });
   t.match(await service.get(`/batches/${id}/lines/2`), { code: 'line_not_found' }, 'a blank line is none');
+});
+
+t.test('results bring their questions and passages along where they are asked to', async (t) => {
+  const { service } = await setup(t);
+  const { id } = await service.upload(`${questions(7)}\nno json`, '?top_k=1');
+  await ended(service, id);
+  const plain = await service.allResults(id);
+  const both = await service.allResults(id, '?include=query,passages');
+  for (const [index, result] of both.entries()) {
+    const { query, passages, ...rest } = result as ResultLine & {
+      query: string;
+      passages: { text: string }[];
+    };
+    t.same(rest, plain[index], 'the result itself is the stored one');
+    if (result.custom_id === null) {
+      t.same([query, passages], [null, []]);
+      continue;
+    }
+    t.match(query, /^What about /);
+    t.equal(passages.length, 1);
+    t.ok(passages[0]?.text);
+  }
+  const queries = await service.allResults(id, '?include=query&order=input');
+  t.match(queries[0], { line: 1, query: 'What about keeper lens?' });
+  t.notOk('passages' in (queries[0] ?? {}));
+  t.match(await service.get(`/batches/${id}/results?include=answers`), { code: 'invalid_option' });
+  const headers = { range: 'bytes=0-9' };
+  t.equal((await service.fetch(`/batches/${id}/results?include=query`, { headers })).status, 200);
+  t.equal((await service.fetch(`/batches/${id}/results`, { headers })).status, 206);
 });
