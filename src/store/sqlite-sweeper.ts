@@ -10,6 +10,8 @@ const SLICE_ROWS = 1000;
 const SLICE_CHUNKS = 8;
 /** Pages given back to the disk at a time: 16 MiB. */
 const VACUUM_PAGES = 4096;
+/** Wait after a step that failed: a full disk has no room to make room. */
+const RETRY_INTERVAL_MS = 5_000;
 /** How long a deleted batch is remembered as such. */
 const TOMBSTONE_SECONDS = 30 * 24 * 3600;
 
@@ -22,10 +24,14 @@ const SLICES = [
 export class SqliteSweeper {
   readonly #database: DatabaseSync;
   readonly #sql: SqliteStatements;
+  readonly #abandon: (uploadId: string) => void;
+  readonly #unabandoned = new Set<string>();
   #isRunning = false;
+  #retry: NodeJS.Timeout | null = null;
 
-  constructor(database: DatabaseSync) {
+  constructor(database: DatabaseSync, abandon: (uploadId: string) => void) {
     this.#database = database;
+    this.#abandon = abandon;
     this.#sql = new SqliteStatements(database);
   }
 
@@ -36,15 +42,35 @@ export class SqliteSweeper {
     setImmediate(() => this.#step());
   }
 
+  /** An upload that nobody goes on with, and that could not be abandoned now: it is as soon as that works. */
+  abandonLater(uploadId: string): void {
+    this.#unabandoned.add(uploadId);
+    this.wake();
+  }
+
   #step(): void {
     let isMore = false;
     try {
-      isMore = this.#database.isOpen && (this.#removeSlice() || this.#giveBack());
+      isMore = this.#database.isOpen && (this.#abandonOne() || this.#removeSlice() || this.#giveBack());
     } catch {
-      // A full disk has no room to make room; the next deletion, or the next start, tries again.
+      this.#retry ??= setTimeout(() => this.#again(), RETRY_INTERVAL_MS).unref();
     }
     this.#isRunning = isMore;
     if (isMore) setImmediate(() => this.#step());
+  }
+
+  #again(): void {
+    this.#retry = null;
+    this.wake();
+  }
+
+  /** false: none waits for it. */
+  #abandonOne(): boolean {
+    const [uploadId] = this.#unabandoned;
+    if (uploadId === undefined) return false;
+    this.#inTransaction(() => this.#abandon(uploadId));
+    this.#unabandoned.delete(uploadId);
+    return true;
   }
 
   /** false: nothing is left to remove. */
@@ -54,15 +80,21 @@ export class SqliteSweeper {
     );
     if (!row) return false;
     const key = Number(row.key);
+    this.#inTransaction(() => {
+      if (!this.#removeRows(key)) this.#removeBatch(key, row.status === 'discarding');
+    });
+    return true;
+  }
+
+  #inTransaction(change: () => void): void {
     this.#database.exec('BEGIN IMMEDIATE');
     try {
-      if (!this.#removeRows(key)) this.#removeBatch(key, row.status === 'discarding');
+      change();
       this.#database.exec('COMMIT');
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
       throw error;
     }
-    return true;
   }
 
   #removeRows(key: number): boolean {

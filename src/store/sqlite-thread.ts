@@ -93,7 +93,7 @@ function serve(port: MessagePort): void {
     return;
   }
   port.postMessage({ id: 0, value: null } satisfies WriterAnswer);
-  const sweeper = new SqliteSweeper(database);
+  const sweeper = new SqliteSweeper(database, (uploadId) => writer.abandonUpload(uploadId));
   sweeper.wake();
   const heartbeat = new SqliteHeartbeat((nowMs, leaseMs) => {
     if (!database.isTransaction) writer.renewHeldLeases(nowMs, leaseMs);
@@ -109,9 +109,12 @@ function serve(port: MessagePort): void {
       next = calls.length < GROUP_MAX ? receiveMessageOnPort(port)?.message : undefined;
     }
     if (calls.length > 0) {
-      for (const answer of runGroup(database, writer, calls)) {
+      for (const [index, answer] of runGroup(database, writer, calls).entries()) {
         port.postMessage(answer);
-        isDamaged ||= 'error' in answer && answer.error.code === 'store_corrupt';
+        if (!('error' in answer)) continue;
+        isDamaged ||= answer.error.code === 'store_corrupt';
+        const call = calls[index];
+        if (call?.method === 'abandonUpload') sweeper.abandonLater(String(call.values[0]));
       }
       if (calls.some((call) => DELETIONS.includes(call.method))) sweeper.wake();
     }

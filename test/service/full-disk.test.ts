@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { query } from '../fakes/database-files.ts';
 import { startFakeModelServer } from '../fakes/fake-model-server.ts';
 import { questions } from '../fakes/running-service.ts';
 import { mountSmallDisk, needsSmallDisk } from '../fakes/small-disk.ts';
@@ -68,6 +69,9 @@ t.test('work waits for room on the disk and goes on by itself', needsSmallDisk, 
   t.ok(results.every((result) => result.status === 'succeeded'));
   t.equal(server.requests.length, COUNT, 'no line was asked twice');
   t.match(await readBatch(service, id), { status: 'completed' });
+  const unfinished = "SELECT id FROM batches WHERE status IN ('uploading', 'discarding')";
+  const database = join(folder, 'data', 'ragmill.sqlite');
+  await until('nothing to be left of what was refused', () => query(database, unfinished).length === 0);
   await upload(service, large(10));
 });
 
