@@ -40,7 +40,13 @@ t.test('work waits for room on the disk and goes on by itself', needsSmallDisk, 
   server.respond((request) => ({ kind: 'answer', hold: request.index >= 100 }));
   // The embedded Chroma takes some 45 MB of it at once.
   const disk = mountSmallDisk(t, 'size=96m');
-  const settings = { GPU_ENDPOINTS: server.url, GPU_CONCURRENCY: '8', SHUTDOWN_GRACE_MS: '100' };
+  // Without the reserve, so that the disk is full to the last byte.
+  const settings = {
+    GPU_ENDPOINTS: server.url,
+    GPU_CONCURRENCY: '8',
+    SHUTDOWN_GRACE_MS: '100',
+    MIN_FREE_DISK_BYTES: '0',
+  };
   // The log of the service stands on the same disk.
   const folder = join(disk, 'service');
   mkdirSync(folder);

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import t, { type Test } from 'tap';
+import { restore } from '../../src/store/restore.ts';
 import { readMigrations } from '../../src/store/sqlite-migrations.ts';
 import { openForWriting } from '../../src/store/sqlite-schema.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
@@ -73,6 +74,16 @@ const NEXT = `CREATE TABLE batches_next (key INTEGER PRIMARY KEY, id TEXT NOT NU
   DROP TABLE batches;
   ALTER TABLE batches_next RENAME TO batches;`;
 const NEXT_MIGRATIONS = [...readMigrations(), NEXT];
+
+t.test('the copy made before a migration is the way back', async (t) => {
+  const dataDir = keptDataDir(t, { schema: 1 });
+  const path = join(dataDir, 'ragmill.sqlite');
+  const logs = logsIn(path);
+  openForWriting(path, NEXT_MIGRATIONS).close();
+  restore(dataDir, `${path}.schema-1.bak`, new Date());
+  t.equal(query(path, 'PRAGMA user_version')[0]?.user_version, 1);
+  t.same(logsIn(path), logs);
+});
 
 t.test('a step that makes a table anew loses no row that refers to it', async (t) => {
   const path = join(keptDataDir(t), 'ragmill.sqlite');
