@@ -17,6 +17,8 @@ export interface ServiceProcessOptions {
   readonly folder?: string;
   /** true: it may run on when the caller ends. */
   readonly isOutliving?: boolean;
+  /** Given to Node before the program's name. */
+  readonly nodeArguments?: readonly string[];
 }
 
 export class ServiceProcess {
@@ -34,7 +36,7 @@ export class ServiceProcess {
     const environment = { ...process.env };
     for (const name of Object.keys(settingsSchema.properties)) delete environment[name];
     const log = openSync(this.logPath, 'w');
-    this.#child = spawn(process.execPath, [SERVER], {
+    this.#child = spawn(process.execPath, [...(options.nodeArguments ?? []), SERVER], {
       // A group of its own: Ctrl-C is for the caller to handle, and it may outlive the terminal.
       detached: true,
       // The service ends when this channel breaks: it does not outlive a caller that was killed.
