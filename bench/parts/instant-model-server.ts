@@ -1,9 +1,11 @@
 // A model server that answers at once, in a process of its own: the least there can be between a request and its answer,
 // so that what a bench measures is the service. Ends with its parent. Tells its port over the channel it was started with.
+// Usage: instant-model-server.ts [milliseconds that an answer takes]
 
 import { createServer, type Socket } from 'node:net';
 
 const NEWLINES = Buffer.from('\r\n\r\n');
+const delayMs = Number(process.argv[2] ?? 0);
 
 const event = (delta: object, finishReason: string | null) =>
   `data: ${JSON.stringify({
@@ -44,7 +46,9 @@ function serve(socket: Socket): void {
       const end = headEnd + NEWLINES.length + length;
       if (received.length < end) return;
       received = received.subarray(end);
-      socket.write(head.startsWith('GET') ? models : answer);
+      if (head.startsWith('GET')) socket.write(models);
+      else if (delayMs === 0) socket.write(answer);
+      else setTimeout(() => socket.write(answer), delayMs);
     }
   });
 }
