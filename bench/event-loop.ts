@@ -1,7 +1,7 @@
 // How late the service's event loop is while it takes uploads, runs lines and serves twenty result streams, all at once,
 // beside an idle Node process that is measured at the same time on the same machine.
 //
-//   npm run bench:event-loop [-- --seconds=20 --streams=20 --uploads=2]
+//   npm run bench:event-loop [-- --seconds=20 --streams=20 --uploads=2 --upload-rate=5000]
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,9 +11,14 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { ServiceProcess } from '../src/cli/service-process.ts';
-import { type EventLoopFigures, eventLoopFigures, MONITOR_ARGUMENTS } from './parts/event-loop-figures.ts';
+import {
+  type EventLoopFigures,
+  eventLoopFigures,
+  MONITOR_ARGUMENTS,
+  type Quantiles,
+} from './parts/event-loop-figures.ts';
 import { startInstantModel } from './parts/instant-model.ts';
-import { machine } from './parts/machine.ts';
+import { machine, report } from './parts/report.ts';
 import { ServiceLoad } from './parts/service-load.ts';
 
 const WARM_UP_MS = 5_000;
@@ -23,8 +28,15 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '20' },
     streams: { type: 'string', default: '20' },
     uploads: { type: 'string', default: '2' },
+    'upload-rate': { type: 'string', default: '5000' },
   },
 });
+const seconds = Number(values.seconds);
+const loadOptions = {
+  streams: Number(values.streams),
+  uploads: Number(values.uploads),
+  uploadLinesPerSecond: Number(values['upload-rate']),
+};
 
 const folder = mkdtempSync(join(tmpdir(), 'ragmill-bench-'));
 const idlePath = join(folder, 'idle.json');
@@ -48,56 +60,59 @@ function startIdle(): ChildProcess {
 
 async function measure(ragMode: string): Promise<void> {
   await using model = await startInstantModel();
+  const settings = { GPU_ENDPOINTS: model.url, GPU_CONCURRENCY: '64', RAG_MODE: ragMode };
   const service = new ServiceProcess(
-    {
-      GPU_ENDPOINTS: model.url,
-      GPU_CONCURRENCY: '64',
-      RAG_MODE: ragMode,
-      EVENT_LOOP_FIGURES: servicePath,
-    },
+    { ...settings, EVENT_LOOP_FIGURES: servicePath },
     { nodeArguments: MONITOR_ARGUMENTS },
   );
-  const load = new ServiceLoad({ streams: Number(values.streams), uploads: Number(values.uploads) });
+  const load = new ServiceLoad(loadOptions);
   try {
     await service.ready(() => {});
-    const quiet = await figures(service, 1_000);
+    const quiet = await figures(service, 1);
     await load.start(service.url);
     await sleep(WARM_UP_MS);
-    const before = load.counts;
-    const busy = await figures(service, 1000 * Number(values.seconds));
-    const after = load.counts;
-    console.log(`\nrag_mode=${ragMode}, event-loop delay in ms over ${values.seconds} s`);
-    console.log(`  ${'without load'.padEnd(34)} ${describe(quiet.service)}`);
-    console.log(`  ${'under load'.padEnd(34)} ${describe(busy.service)}`);
-    console.log(`  ${'idle process at the same time'.padEnd(34)} ${describe(busy.idle)}`);
-    console.log(
-      `  ${'p99 above the idle process'.padEnd(34)} ${(busy.service.p99Ms - busy.idle.p99Ms).toFixed(1)}`,
-    );
-    const perSecond = (count: number) => (count / Number(values.seconds)).toFixed(0);
-    console.log(
-      `  load: ${perSecond(after.lines - before.lines)} lines/s run, ${perSecond(after.uploaded - before.uploaded)} lines/s uploaded, ` +
-        `${perSecond((after.streamedBytes - before.streamedBytes) / 1e6)} MB/s in ${values.streams} streams`,
-    );
+    const before = { lines: await linesRun(service), bytes: load.streamedBytes };
+    const busy = await figures(service, seconds);
+    const lines = ((await linesRun(service)) - before.lines) / seconds;
+    const megabytes = (load.streamedBytes - before.bytes) / seconds / 1e6;
+    const { streams, uploads, uploadLinesPerSecond } = loadOptions;
+    report(`rag_mode=${ragMode}, milliseconds`, [
+      ['delay without load', describe(quiet.service.delay)],
+      ['delay under load', describe(busy.service.delay)],
+      ['idle process at the same time', describe(busy.idle.delay)],
+      ['p99 above the idle process', (busy.service.delay.p99 - busy.idle.delay.p99).toFixed(1)],
+      ['processor time between two ticks', describe(busy.service.work)],
+      ['lines run per second', lines.toFixed(0)],
+      ['results', `${megabytes.toFixed(1)} MB/s in ${streams} streams`],
+      ['uploads', `${uploads} of ${uploadLinesPerSecond} lines/s each`],
+    ]);
   } finally {
     load.stop();
     await service.stop();
   }
 }
 
+/** Lines that have their record, of all batches. */
+async function linesRun(service: ServiceProcess): Promise<number> {
+  const metrics = await (await fetch(`${service.url}/metrics`)).text();
+  const counts = metrics.matchAll(/^ragmill_lines_total\{.*\} (\d+)$/gm);
+  return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+}
+
 /** What both processes say about the time from now on. */
 async function figures(
   service: ServiceProcess,
-  durationMs: number,
+  durationSeconds: number,
 ): Promise<{ service: EventLoopFigures; idle: EventLoopFigures }> {
   const ask = async () => ({
     service: await eventLoopFigures(service.pid ?? 0, servicePath),
     idle: await eventLoopFigures(idle.pid ?? 0, idlePath),
   });
   await ask();
-  await sleep(durationMs);
+  await sleep(1000 * durationSeconds);
   return ask();
 }
 
-function describe({ p50Ms, p99Ms, maxMs }: EventLoopFigures): string {
-  return `p50 ${p50Ms.toFixed(1)}  p99 ${p99Ms.toFixed(1)}  max ${maxMs.toFixed(1)}`;
+function describe({ p50, p99, max }: Quantiles): string {
+  return `p50 ${p50.toFixed(1)}  p99 ${p99.toFixed(1)}  max ${max.toFixed(1)}`;
 }

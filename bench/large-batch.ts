@@ -8,9 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { ServiceProcess } from '../src/cli/service-process.ts';
 import { startInstantModel } from './parts/instant-model.ts';
-import { machine } from './parts/machine.ts';
 import { cpuMs, peakResidentMb, resetPeak, residentMb } from './parts/process-figures.ts';
 import { questionPieces } from './parts/question-lines.ts';
+import { machine, report } from './parts/report.ts';
 import { type UploadForm, upload } from './parts/upload.ts';
 
 interface Sample {
@@ -50,7 +50,7 @@ async function measureUpload(form: UploadForm): Promise<void> {
     const idleMb = residentMb(pid);
     const before = { cpuMs: cpuMs(pid), atMs: performance.now() };
     resetPeak(pid);
-    await upload(service.url, '', form, questionPieces(uploadLines));
+    await upload(service.url, { form, pieces: questionPieces(uploadLines) });
     const seconds = (performance.now() - before.atMs) / 1000;
     report(`upload, ${form}`, [
       ['lines', `${uploadLines}`],
@@ -75,7 +75,7 @@ async function measureRun(): Promise<void> {
   try {
     const pid = await readyPid(service);
     // Uploaded in full before it is measured: `samples` begin where the upload has ended.
-    const id = await upload(service.url, '', 'raw', questionPieces(runLines));
+    const id = await upload(service.url, { form: 'raw', pieces: questionPieces(runLines) });
     resetPeak(pid);
     const samples = await sampleUntilEnd(service.url, id, pid);
     reportRun(samples, peakResidentMb(pid));
@@ -158,9 +158,4 @@ function slopeMb(samples: readonly Sample[]): number {
 
 function perLineUs(milliseconds: number, lines: number): string {
   return ((1000 * milliseconds) / lines).toFixed(0);
-}
-
-function report(title: string, rows: readonly (readonly [string, string])[]): void {
-  console.log(`\n${title}`);
-  for (const [name, value] of rows) console.log(`  ${name.padEnd(34)} ${value}`);
 }

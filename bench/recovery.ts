@@ -10,8 +10,8 @@ import { parseArgs } from 'node:util';
 import { ServiceProcess } from '../src/cli/service-process.ts';
 import { freePort } from './parts/free-port.ts';
 import { type InstantModel, startInstantModel } from './parts/instant-model.ts';
-import { machine } from './parts/machine.ts';
 import { questionPieces } from './parts/question-lines.ts';
+import { machine } from './parts/report.ts';
 import { upload } from './parts/upload.ts';
 
 /** Enough for every round, at 8 answers in 20 ms. */
@@ -36,7 +36,7 @@ let service = new ServiceProcess(settings);
 try {
   console.log(machine());
   await service.ready(() => {});
-  const id = await upload(service.url, '', 'raw', questionPieces(BATCH_LINES));
+  const id = await upload(service.url, { form: 'raw', pieces: questionPieces(BATCH_LINES) });
   const url = `${service.url}/batches/${id}`;
   const rounds: Round[] = [];
   while (rounds.length < Number(values.rounds)) {

@@ -4,10 +4,17 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface EventLoopFigures {
-  readonly samples: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-  readonly maxMs: number;
+  /** Delay of the timer's ticks, its period included. */
+  readonly delay: Quantiles;
+  /** Processor time that the thread used from one tick to the next: what it did, however busy the machine was. */
+  readonly work: Quantiles;
+}
+
+/** Milliseconds. */
+export interface Quantiles {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
 }
 
 /** Node's arguments that put the monitor into a process; its environment names the file as EVENT_LOOP_FIGURES. */

@@ -1,6 +1,8 @@
 // Questions of about 1 kB each, made while they are sent, so that no file of their size is needed. Their texts differ,
 // as real ones do: a store that compresses them must not look better than it is.
 
+import { setTimeout as sleep } from 'node:timers/promises';
+
 /** Bytes of a line, newline included, within a few. */
 const LINE_BYTES = 1024;
 const LINES_A_PIECE = 64;
@@ -15,6 +17,18 @@ export function* questionPieces(lines: number): Generator<Buffer> {
     const count = Math.min(LINES_A_PIECE, lines - first + 1);
     const piece = Array.from({ length: count }, (_, index) => questionLine(text, first + index));
     yield Buffer.from(piece.join(''));
+  }
+}
+
+/** So many lines a second, for ever. */
+export async function* pacedQuestionPieces(linesPerSecond: number): AsyncGenerator<Buffer> {
+  const startedAtMs = performance.now();
+  let sent = 0;
+  for (const piece of questionPieces(Number.POSITIVE_INFINITY)) {
+    const dueMs = startedAtMs + (1000 * sent) / linesPerSecond;
+    await sleep(Math.max(0, dueMs - performance.now()));
+    yield piece;
+    sent += LINES_A_PIECE;
   }
 }
 

@@ -11,21 +11,24 @@ const BOUNDARY = 'ragmill-bench-boundary';
 const FORM_HEAD = `--${BOUNDARY}\r\ncontent-disposition: form-data; name="file"; filename="questions.jsonl"\r\ncontent-type: application/x-ndjson\r\n\r\n`;
 const FORM_TAIL = `\r\n--${BOUNDARY}--\r\n`;
 
+export interface UploadRequest {
+  readonly form: UploadForm;
+  readonly pieces: Iterable<Buffer> | AsyncIterable<Buffer>;
+  /** Breaks it off. */
+  readonly signal?: AbortSignal;
+}
+
 /** Uploads the pieces as one batch and answers its id. Throws what the service said when it refuses. */
-export async function upload(
-  serviceUrl: string,
-  query: string,
-  form: UploadForm,
-  pieces: Iterable<Buffer>,
-): Promise<string> {
+export async function upload(serviceUrl: string, { form, pieces, signal }: UploadRequest): Promise<string> {
   const type = form === 'raw' ? 'application/x-ndjson' : `multipart/form-data; boundary=${BOUNDARY}`;
-  const post = request(`${serviceUrl}/batches${query}`, {
+  const post = request(`${serviceUrl}/batches`, {
     method: 'POST',
     headers: { 'content-type': type },
+    ...(signal ? { signal } : {}),
   });
   const answered = once(post, 'response');
   if (form === 'multipart') post.write(FORM_HEAD);
-  for (const piece of pieces) {
+  for await (const piece of pieces) {
     // A turn of the loop in between, or a refusal would not be heard before the last piece.
     await (post.write(piece) ? turn() : Promise.race([once(post, 'drain'), answered]));
     if (post.destroyed) break;
