@@ -1,39 +1,15 @@
-// Process edge: environment → settings → app → listen; signals. Nothing else.
+// Where the process starts. Everything but this file comes out of Node's compile cache, which has to be on before it is
+// loaded: without it every thread of every start strips the types of all sources anew, with a compiler of its own.
 
-import closeWithGrace from 'close-with-grace';
-import { startApp } from './app.ts';
-import { readSettings, type Settings } from './config.ts';
-import { exitCodeOf } from './exit-code.ts';
-import { createLog } from './log.ts';
-import { systemClock } from './time.ts';
+import { enableCompileCache, flushCompileCache } from 'node:module';
+import { fileURLToPath } from 'node:url';
 
-/** Beyond the grace of running generations: closing connections, the last records, child processes. */
-const CLOSE_MARGIN_MS = 10_000;
-
-async function serve(settings: Settings): Promise<void> {
-  // Started by another program over a channel (the demo), it ends with that program, however that one ended.
-  if (process.channel) process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
-  const log = createLog(settings.LOG_LEVEL);
-  const app = await startApp({ settings, log, clock: systemClock });
-  // A second signal while this runs ends the process at once.
-  closeWithGrace({ delay: settings.SHUTDOWN_GRACE_MS + CLOSE_MARGIN_MS, logger: log }, async ({ err }) => {
-    if (err) log.fatal({ err }, 'unexpected error');
-    await app.stop();
-  });
-  void app.failed.then(async (error) => {
-    await app.stop();
-    giveUp(error);
-  });
-}
-
-/** One line that says what is wrong and what to do, whatever the log level. */
-function giveUp(error: unknown): never {
-  process.stderr.write(`ragmill has to stop: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exit(exitCodeOf(error));
-}
-
-try {
-  await serve(readSettings(process.env));
-} catch (error) {
-  giveUp(error);
-}
+// Beside the installed packages: whoever may write there may change the program anyway. Where nobody may, Node does without.
+const cacheFolder =
+  process.env.NODE_COMPILE_CACHE ?? fileURLToPath(new URL('../node_modules/.cache/ragmill', import.meta.url));
+enableCompileCache(cacheFolder);
+// Threads look for it here.
+process.env.NODE_COMPILE_CACHE = cacheFolder;
+await import('./service.ts');
+// Listening by now. A process that is killed later would keep nothing.
+flushCompileCache();
