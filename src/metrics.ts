@@ -1,6 +1,7 @@
 // Every metric of the service. Labels are bounded: names from the settings and codes from the catalogue, never
 // ids, URLs or texts. All label sets that are known beforehand exist from the start, at zero.
 
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
 const STAGES = ['queued', 'retrieval', 'generation'] as const;
@@ -13,6 +14,10 @@ const REQUEST_CLASSES = [
   'ambiguous',
   'cancelled',
 ] as const;
+
+/** How often the event loop's delay is looked at, in milliseconds. */
+const LOOP_RESOLUTION_MS = 10;
+const LOOP_QUANTILES = [0.5, 0.99, 1];
 
 /** From one millisecond to the half hour that a generation may take. */
 const DURATION_BUCKETS_SECONDS = [0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800];
@@ -60,6 +65,7 @@ export function createMetrics(version: string) {
     resultStreams: gauge('result_streams', 'Results being streamed to clients'),
     uploadsRejected: counter('uploads_rejected_total', 'Uploads refused, by error code', ['code']),
   };
+  registerEventLoopDelay(registry);
   gauge('build_info', 'Always 1; the version is a label', ['version']).set({ version }, 1);
 
   for (const status of ['created', 'completed', 'cancelled', 'expired']) metrics.batches.inc({ status }, 0);
@@ -69,6 +75,25 @@ export function createMetrics(version: string) {
   for (const direction of ['prompt', 'completion']) metrics.tokens.inc({ direction }, 0);
   for (const reason of REQUEST_CLASSES) metrics.retries.inc({ reason }, 0);
   return metrics;
+}
+
+/** Since the last scrape. The monitor's own period is no delay. */
+function registerEventLoopDelay(registry: Registry): void {
+  const delays = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
+  delays.enable();
+  new Gauge({
+    name: 'ragmill_event_loop_delay_seconds',
+    help: 'How late the event loop came to its timers since the last scrape; quantile 1 is the longest delay',
+    labelNames: ['quantile'] as const,
+    registers: [registry],
+    collect() {
+      for (const quantile of LOOP_QUANTILES) {
+        const periodMs = delays.count === 0 ? 0 : delays.percentile(100 * quantile) / 1e6;
+        this.set({ quantile }, Math.max(0, periodMs - LOOP_RESOLUTION_MS) / 1000);
+      }
+      delays.reset();
+    },
+  });
 }
 
 /** The series of an endpoint exist from the moment it is known. */

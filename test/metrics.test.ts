@@ -18,6 +18,12 @@ t.test('the series that are known beforehand are there from the start, at zero',
   ]) {
     t.ok(text.includes(`\n${line}\n`), line);
   }
+  for (const quantile of ['0.5', '0.99', '1']) {
+    t.match(
+      text,
+      new RegExp(`^ragmill_event_loop_delay_seconds\\{quantile="${quantile}"\\} [0-9.e-]+$`, 'm'),
+    );
+  }
   t.match(text, /^process_cpu_user_seconds_total /m);
 });
 
