@@ -7,8 +7,8 @@ import { exitCodeOf } from './exit-code.ts';
 import { createLog } from './log.ts';
 import { systemClock } from './time.ts';
 
-/** Beyond the grace of running generations: closing connections, the last records, child processes. */
-const CLOSE_MARGIN_MS = 10_000;
+/** However short the grace is, closing takes its time: connections, the last records, child processes. */
+const STOP_MIN_MS = 10_000;
 
 async function serve(settings: Settings): Promise<void> {
   // Started by another program over a channel (the demo), it ends with that program, however that one ended.
@@ -16,7 +16,8 @@ async function serve(settings: Settings): Promise<void> {
   const log = createLog(settings.LOG_LEVEL);
   const app = await startApp({ settings, log, clock: systemClock });
   // A second signal while this runs ends the process at once.
-  closeWithGrace({ delay: settings.SHUTDOWN_GRACE_MS + CLOSE_MARGIN_MS, logger: log }, async ({ err }) => {
+  const delay = Math.max(settings.SHUTDOWN_GRACE_MS, STOP_MIN_MS);
+  closeWithGrace({ delay, logger: log }, async ({ err }) => {
     if (err) log.fatal({ err }, 'unexpected error');
     await app.stop();
   });

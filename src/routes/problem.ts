@@ -57,6 +57,11 @@ export function answerClientError(error: Error & { readonly code?: string }, soc
     code: 'bad_request',
     request_id: '',
   });
+  // Where something was sent already it may be half an answer, and this would become its other half.
+  if (socket.bytesWritten > 0) {
+    socket.destroy();
+    return;
+  }
   if (socket.writable) {
     socket.write(
       `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nconnection: close\r\n` +
