@@ -92,7 +92,9 @@ t.test('work waits for a disk that fails, and goes on by itself', needsLimits, a
   const server = await startFakeModelServer();
   t.teardown(() => server.close());
   server.respond((request) => ({ kind: 'answer', hold: request.index >= 20 }));
-  const service = spawnService(t, { GPU_ENDPOINTS: server.url });
+  // The kernel's signal would end the process; without it the write fails, as on a failing disk.
+  const NODE_OPTIONS = "--import data:text/javascript,process.on('SIGXFSZ',()=>{})";
+  const service = spawnService(t, { GPU_ENDPOINTS: server.url, NODE_OPTIONS });
   await service.ready(QUIET);
   const id = await upload(service, questions(200));
   const last = async () => (await readBatch(service, id)).last_seq;

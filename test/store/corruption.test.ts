@@ -122,7 +122,7 @@ t.test('another program that holds the database makes writing wait, then fail fo
   const dataDir = currentDataDir(t);
   const store = await opened(t, dataDir);
   await store.beginUpload('given up', null);
-  const holder = new DatabaseSync(databaseIn(dataDir));
+  const holder = new DatabaseSync(databaseIn(dataDir), { timeout: 5_000 });
   holder.exec('BEGIN IMMEDIATE');
   const writes: Promise<unknown>[] = [store.abandonUpload('given up'), store.beginUpload('b1', null)];
   for (const write of writes) {
