@@ -66,7 +66,7 @@ export class ServiceProcess {
   async ready(tell: (reason: string) => void): Promise<void> {
     let told = '';
     for (;;) {
-      if (this.#hasEnded) throw new Error(this.lastWords());
+      if (this.hasEnded) throw new Error(this.lastWords());
       this.#url ??= this.#findUrl();
       const readiness = await this.#readiness();
       if (readiness.isReady) return;
@@ -94,7 +94,7 @@ export class ServiceProcess {
 
   /** Ends it by this signal and waits; its folder stays. Answers the exit code, null when it died of the signal. */
   async end(signal: NodeJS.Signals): Promise<number | null> {
-    if (!this.#hasEnded) {
+    if (!this.hasEnded) {
       const ended = once(this.#child, 'exit');
       this.#child.kill(signal);
       await ended;
@@ -108,7 +108,7 @@ export class ServiceProcess {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  get #hasEnded(): boolean {
+  get hasEnded(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
 
