@@ -99,13 +99,18 @@ export class ServiceProcess {
       this.#child.kill(signal);
       await ended;
     }
-    return this.#child.exitCode;
+    return this.exitCode;
   }
 
   /** Ends it and removes its folder. */
   async stop(): Promise<void> {
     await this.end('SIGTERM');
     rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** null while it runs, and when it died of a signal. */
+  get exitCode(): number | null {
+    return this.#child.exitCode;
   }
 
   get hasEnded(): boolean {

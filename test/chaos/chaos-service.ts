@@ -1,7 +1,7 @@
 // The real service process on one data folder, over as many lives as a campaign gives it; and a client of its API that
 // takes a broken connection for what it is: no answer.
 
-import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -55,8 +55,9 @@ export class ChaosService implements AsyncDisposable {
     return pid;
   }
 
-  get logPath(): string {
-    return this.#running.logPath;
+  /** What this life has logged so far. */
+  log(): string {
+    return readFileSync(this.#running.logPath, 'utf8');
   }
 
   get databasePath(): string {
@@ -81,6 +82,16 @@ export class ChaosService implements AsyncDisposable {
     );
   }
 
+  /** Resolves with the base URL as soon as it listens, ready or not. */
+  async listening(): Promise<string> {
+    let url: string | undefined;
+    await until('the service to listen', () => {
+      url = /"url":"(http:[^"]+)"/.exec(this.log())?.[1];
+      return url !== undefined;
+    });
+    return url ?? '';
+  }
+
   async ready(): Promise<void> {
     await this.#running.ready(() => {});
   }
@@ -99,8 +110,10 @@ export class ChaosService implements AsyncDisposable {
     await until('the service to have killed itself', () => this.#running.hasEnded);
   }
 
-  get isDead(): boolean {
-    return this.#process?.hasEnded ?? true;
+  /** Waits until it has ended by itself; answers the exit code. */
+  async exited(): Promise<number | null> {
+    await until('the service to end', () => this.#running.hasEnded);
+    return this.#running.exitCode;
   }
 
   /** A copy of the database and its log as they lie on the disk: looking at it changes nothing for the next life. */
@@ -130,5 +143,28 @@ export class ChaosService implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#process?.end('SIGKILL');
     rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** Asks for the same over and over until nobody answers any more; remembers the statuses. */
+export class ServiceAnswers {
+  readonly #statuses: number[] = [];
+  readonly #done: Promise<void>;
+
+  constructor(service: ChaosService, path: string) {
+    this.#done = this.#ask(service, path);
+  }
+
+  async end(): Promise<number[]> {
+    await this.#done;
+    return this.#statuses;
+  }
+
+  async #ask(service: ChaosService, path: string): Promise<void> {
+    for (;;) {
+      const answer = await service.ask('GET', path);
+      if (answer === null) return;
+      this.#statuses.push(answer.status);
+    }
   }
 }

@@ -11,6 +11,8 @@ export interface Figures {
   repeatedCalls: number[];
   /** From the start of a process after a kill to its readiness, in milliseconds. */
   readyMs: number[];
+  /** From the start of a process after a kill to the first new result, in milliseconds. */
+  recoveryMs: number[];
   histories: number;
   commands: number;
 }
@@ -23,6 +25,7 @@ export function noFigures(): Figures {
     batchesAcknowledged: 0,
     repeatedCalls: [],
     readyMs: [],
+    recoveryMs: [],
     histories: 0,
     commands: 0,
   };
