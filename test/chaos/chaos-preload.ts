@@ -6,6 +6,11 @@ import { isMainThread, Worker, workerData } from 'node:worker_threads';
 import { type ChaosOrders, ORDERS_VARIABLE } from './kill-order.ts';
 
 type Kill = NonNullable<ChaosOrders['kill']>;
+interface Instant {
+  readonly passage: number;
+  readonly when: 'before' | 'during' | 'after';
+  readonly withinMicroseconds?: number;
+}
 type Method = (...values: never[]) => unknown;
 
 const orders: ChaosOrders = JSON.parse(process.env[ORDERS_VARIABLE] ?? '{}');
@@ -45,27 +50,27 @@ function passing(passage: number): () => void {
 /** The point is the COMMIT of the transaction in which the operation ran. */
 async function aroundCommitOf(
   method: Extract<Kill, { at: 'commit' }>['of'],
-  kill: { passage: number; when: 'before' | 'during' | 'after'; withinMicroseconds?: number },
+  kill: Instant & { later?: number },
   isCheckpoint: boolean,
 ): Promise<void> {
   const { SqliteWriter } = await import('../../src/store/sqlite-writer.ts');
-  let hasRun = false;
+  /** Commits until the one meant; null: the operation has not run since the last one meant. */
+  let left: number | null = null;
   before(SqliteWriter.prototype, method, () => {
-    hasRun = true;
+    left ??= kill.later ?? 0;
   });
   const isIt = (sql: string) => {
-    if (sql !== 'COMMIT' || !hasRun) return false;
-    hasRun = false;
+    if (sql !== 'COMMIT' || left === null) return false;
+    left -= 1;
+    if (left >= 0) return false;
+    left = null;
     return true;
   };
   if (isCheckpoint) checkpointAfter(isIt, kill);
   else aroundExec(isIt, kill);
 }
 
-function aroundExec(
-  isIt: (sql: string) => boolean,
-  kill: { passage: number; when: 'before' | 'during' | 'after'; withinMicroseconds?: number },
-): void {
+function aroundExec(isIt: (sql: string) => boolean, kill: Instant): void {
   const { exec } = DatabaseSync.prototype;
   const killer = kill.when === 'during' ? new Killer(kill.withinMicroseconds ?? 1_000) : null;
   let left = kill.passage;

@@ -76,8 +76,8 @@ const upload = fc.record({
 
 const filter = fc.oneof(
   { weight: 3, arbitrary: fc.constant(null) },
-  { weight: 1, arbitrary: fc.constantFrom({ status: 'failed' }, { status: 'cancelled' }) },
-  { weight: 1, arbitrary: fc.constantFrom({ status: 'succeeded' }, { code: 'generation_rejected' }) },
+  { weight: 1, arbitrary: fc.constantFrom({ status: ['failed'] }, { status: ['cancelled', 'expired'] }) },
+  { weight: 1, arbitrary: fc.constantFrom({ status: ['succeeded'] }, { code: 'generation_rejected' }) },
   {
     weight: 1,
     arbitrary: fc

@@ -12,7 +12,13 @@ export type KillPoint =
   /** An answer is there; its record is not yet on its way. */
   | { readonly at: 'record'; readonly method: Extract<keyof RecordWriter, 'add'> }
   /** The transaction that this operation of the store belongs to. `after`: committed, and nobody was told. */
-  | { readonly at: 'commit'; readonly of: WriterMethod; readonly when: 'before' | 'during' | 'after' }
+  | {
+      readonly at: 'commit';
+      readonly of: WriterMethod;
+      readonly when: 'before' | 'during' | 'after';
+      /** So many commits later: what follows from the operation is done bit by bit. */
+      readonly later?: number;
+    }
   /** A checkpoint of the log, forced right after that commit. */
   | { readonly at: 'checkpoint'; readonly of: WriterMethod }
   /** A statement of the writing thread whose text holds this. */

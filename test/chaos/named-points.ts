@@ -40,7 +40,17 @@ export const NAMED_POINTS: readonly NamedPoint[] = [
     point: { at: 'checkpoint', of: 'appendRecords' },
     passages: 10,
   },
+  ...around('markStarted', 'lines are marked as started', { passages: 10 }),
+  ...around('pauseBatch', 'a batch is paused', { requests: ['pause'] }),
+  ...around('resumeBatch', 'a batch is resumed', { requests: ['pause', 'resume'] }),
   ...around('requestCancel', 'a batch is cancelled', { requests: ['cancel'] }),
+  ...around('retryBatch', 'a batch is run again', { requests: ['cancel', 'retry'] }),
+  ...around('deleteBatch', 'a batch is deleted', { requests: ['cancel', 'delete'] }),
+  {
+    name: 'a deleted batch is removed bit by bit',
+    point: { at: 'commit', of: 'deleteBatch', when: 'before', later: 1 },
+    requests: ['cancel', 'delete'],
+  },
 ];
 
 function around(
@@ -79,7 +89,7 @@ export async function killAtPoint(
   const answer = await send(service, sent, { idempotencyKey });
   if (answer?.status === 201) {
     const known = oracle.acknowledged(sent, JSON.parse(answer.text) as BatchObject);
-    for (const asked of named.requests ?? []) await request(service, oracle, known, { request: asked });
+    for (const asked of named.requests ?? []) await askInTurn(service, oracle, known, asked);
   } else {
     assert.equal(answer, null, answer?.text);
     oracle.lostUploads.set(sent.tag, sent);
@@ -97,9 +107,23 @@ export async function killAtPoint(
     oracle.acknowledged(sent, JSON.parse(again?.text ?? '') as BatchObject);
   }
   assert.equal(oracle.batches.size, 1);
-  for (const known of oracle.batches.values()) await follow(service, oracle, known);
+  for (const known of oracle.batches.values()) {
+    if (known.status === 'paused') await request(service, oracle, known, { request: 'resume' });
+    if (known.status !== 'gone') await follow(service, oracle, known);
+  }
   figures.batchesAcknowledged += 1;
   figures.linesAcknowledged += LINES;
+}
+
+/** A retry and a delete wait until the batch has ended. */
+async function askInTurn(
+  service: ChaosService,
+  oracle: Oracle,
+  known: KnownBatch,
+  asked: Request,
+): Promise<void> {
+  if (asked === 'retry' || asked === 'delete') await follow(service, oracle, known);
+  await request(service, oracle, known, { request: asked });
 }
 
 /** To the end of the batch, by the stream that ends with it. */

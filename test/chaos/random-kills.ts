@@ -73,6 +73,7 @@ function lostCalls(
     const calls = oracle.server.callsOf(mark);
     const isLost = !dead.recorded.has(line) && calls > (callsBefore.get(mark) ?? 0);
     callsBefore.set(mark, calls);
+    if (isLost) assert.ok(dead.started.has(line), `line ${line} was asked, and has no start mark`);
     return isLost;
   });
   return lost.length;
