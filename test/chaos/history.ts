@@ -91,7 +91,7 @@ class History {
     await this.#oracle.checkApi(this.#service);
     await this.#oracle.checkNoStrangers(this.#service);
     await this.#endReaders(false);
-    await checkMetrics(this.#service, this.#records - this.#recordsBefore);
+    await checkMetrics(this.#service, this.#records - this.#recordsBefore, this.#unread);
     await this.#stop();
     this.#figures.batchesAcknowledged += this.#uploads.acknowledgedBatches;
     this.#figures.linesAcknowledged += this.#uploads.acknowledgedLines;
@@ -115,8 +115,9 @@ class History {
   async #killable(step: Killable, killAfterMs: number | null): Promise<void> {
     const known = step.do === 'change' ? this.#batch(step.batch) : undefined;
     if (known) this.#pauses.forget(known);
-    // The log of a batch that is about to go is read to its end: the metrics still count it.
-    if (known && step.do === 'change' && step.request === 'delete') await this.#check(known);
+    // The log of a batch that is about to go, or to begin another run, is read once more before it does.
+    if (known && step.do === 'change' && (step.request === 'delete' || step.request === 'retry'))
+      await this.#check(known);
     const asked = this.#start(step);
     if (killAfterMs !== null) {
       await sleep(killAfterMs);
@@ -202,6 +203,13 @@ class History {
 
   get #records(): number {
     return [...this.#oracle.batches.values()].reduce((sum, { published }) => sum + published.length, 0);
+  }
+
+  /** Records that batches may have got between the last look at them and their deletion. */
+  get #unread(): number {
+    const gone = [...this.#oracle.batches.values()].filter(({ status }) => status === 'gone');
+    const unread = gone.filter(({ runEnds, published }) => !runEnds.has(published.length));
+    return unread.reduce((sum, { lines }) => sum + lines.length, 0);
   }
 
   async #endReaders(isServiceDead: boolean): Promise<void> {

@@ -37,7 +37,9 @@ export class KnownBatch {
   /** The log's lines as first read, by seq - 1. */
   readonly published: string[] = [];
   /** The log's lengths at which the batch was seen finished: there a run ended, and the next one may begin. */
-  readonly runEnds = new Set<number>();
+  readonly runEnds: Set<number>;
+  /** A retry was asked for before the end of a run had been seen, and may have come after it. */
+  hasUnseenRunEnd = false;
   status: Status = 'in_progress';
   /** Asked, and not known to have been done or not: the answer was lost. */
   readonly unanswered = new Set<Request>();
@@ -45,6 +47,7 @@ export class KnownBatch {
   constructor(id: string, lines: readonly MarkedLine[], behaviour: Behaviour) {
     this.id = id;
     this.lines = lines;
+    this.runEnds = new Set([lines.length]);
     this.behaviour = behaviour;
   }
 

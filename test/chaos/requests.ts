@@ -16,6 +16,7 @@ export async function request(
   const answer = await (asked === 'delete'
     ? service.ask('DELETE', `/batches/${known.id}`)
     : service.ask('POST', `/batches/${known.id}/${asked}`, bodyOf(filter)));
+  if (asked === 'retry' && !wasFinished && answer?.status !== 409) known.hasUnseenRunEnd = true;
   if (answer === null) known.unanswered.add(asked);
   else if (answer.status === 200) oracle.observe(known, JSON.parse(answer.text) as BatchObject, [asked]);
   else if (answer.status === 204) oracle.observeGone(known, [asked]);
