@@ -3,6 +3,7 @@
 //
 //   const server = await CountingModelServer.start();
 //   server.delayMs = 20                      every answer waits that long
+//   server.padding = 'xx…'                   stands at the end of every answer
 //   server.isHolding = true; server.release()  answers wait for release()
 //   server.statusOf = (mark) => 400 | null   questions that are refused with this status
 //   server.callsOf(mark)  server.calls       how often a question was asked; all calls
@@ -24,6 +25,7 @@ interface ChatBody {
 
 export class CountingModelServer {
   delayMs = 0;
+  padding = '';
   isHolding = false;
   statusOf: (mark: string) => number | null = () => null;
   calls = 0;
@@ -87,7 +89,7 @@ export class CountingModelServer {
     if (body === null) return;
     const { model, messages } = JSON.parse(body) as ChatBody;
     const mark = markIn(messages.at(-1)?.content ?? '') ?? '';
-    const answer = answerTo(mark, messages);
+    const answer = `${answerTo(mark, messages)}${this.padding}`;
     this.#begin(mark, answer, response);
     await this.#wait();
     if (response.destroyed) return;

@@ -15,6 +15,7 @@ const CAMPAIGNS = [
   'random-kills',
   'random-kills',
   'cancel-races',
+  'migration-kills',
   'stalled-loop',
   // Last and alone: it measures time.
   'recovery',
