@@ -6,12 +6,17 @@ import { runHistories } from './histories.ts';
 import { chaosSurroundings } from './surroundings.ts';
 
 const HISTORIES = 80;
-/** With shrinking, where there is something to shrink. */
+const STEPS_MAX = 60;
 const LIMIT_MS = 25 * 60_000;
 
 t.test('whatever is asked and whenever it is killed, what must hold holds', async (t) => {
   const figures = noFigures();
-  await runHistories(await chaosSurroundings(t), { count: HISTORIES, limitMs: LIMIT_MS, figures });
+  await runHistories(await chaosSurroundings(t), {
+    count: HISTORIES,
+    stepsMax: STEPS_MAX,
+    limitMs: LIMIT_MS,
+    figures,
+  });
   t.ok(figures.histories >= HISTORIES);
   printFigures(t, figures);
 });

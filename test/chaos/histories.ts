@@ -6,13 +6,21 @@ import { runHistory } from './history.ts';
 import { history } from './history-steps.ts';
 import type { Surroundings } from './surroundings.ts';
 
+export interface HistoriesOptions {
+  readonly count: number;
+  readonly stepsMax: number;
+  /** With shrinking, where there is something to shrink. */
+  readonly limitMs: number;
+  readonly figures: Figures;
+}
+
 export async function runHistories(
   surroundings: Surroundings,
-  { count, limitMs, figures }: { count: number; limitMs: number; figures: Figures },
+  { count, stepsMax, limitMs, figures }: HistoriesOptions,
 ): Promise<void> {
   const { CHAOS_SEED: seed, CHAOS_PATH: path } = process.env;
   await fc.assert(
-    fc.asyncProperty(history, (steps) => runHistory(surroundings, steps, figures)),
+    fc.asyncProperty(history(stepsMax), (steps) => runHistory(surroundings, steps, figures)),
     {
       numRuns: count,
       ...(seed === undefined ? {} : { seed: Number(seed) }),

@@ -153,7 +153,6 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: plain('terminate') as fc.Arbitrary<Step> },
 );
 
-/** Most steps of a history. */
-const STEPS_MAX = 60;
-
-export const history: fc.Arbitrary<Step[]> = fc.array(step, { maxLength: STEPS_MAX, size: 'max' });
+export function history(stepsMax: number): fc.Arbitrary<Step[]> {
+  return fc.array(step, { minLength: 1, maxLength: stepsMax, size: 'max' });
+}

@@ -1,4 +1,4 @@
-// A slice of the campaign of named kill points (named-points.campaign.ts): each point once.
+// A slice of the campaign of named kill points (named-points.campaign.ts): some of the points, once.
 
 import t from 'tap';
 import { Chance } from './chance.ts';
@@ -11,10 +11,9 @@ t.test('killed at named points: whole, once, and under the same key the same', a
   t.comment(`CHAOS_SEED=${chance.seed}`);
   const surroundings = await chaosSurroundings(t);
   const figures = noFigures();
-  for (const named of NAMED_POINTS) {
-    const startedAtMs = performance.now();
+  for (const named of NAMED_POINTS.filter(({ isInSlice }) => isInSlice)) {
     await killAtPoint(surroundings, named, { chance, figures });
-    t.pass(`${named.name} (${Math.round(performance.now() - startedAtMs)} ms)`);
+    t.pass(named.name);
   }
   printFigures(t, figures);
 });

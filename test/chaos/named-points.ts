@@ -17,6 +17,8 @@ import { attempt, send } from './upload.ts';
 
 export interface NamedPoint {
   readonly name: string;
+  /** true: also in the slice that runs with the other tests. */
+  readonly isInSlice?: boolean;
   readonly point: KillPoint;
   /** The passage at which the kill comes is chosen up to this one. */
   readonly passages?: number;
@@ -26,17 +28,19 @@ export interface NamedPoint {
 
 export const NAMED_POINTS: readonly NamedPoint[] = [
   { name: 'the body of an upload was read', point: { at: 'upload', method: 'commit' } },
-  ...around('commitUpload', 'an upload becomes a batch'),
+  ...around('commitUpload', 'an upload becomes a batch', { slice: ['before', 'after'] }),
   ...around('appendChunk', 'lines of an upload are stored'),
   ...around('claimChunk', 'a chunk is claimed', { passages: 2 }),
   {
     name: 'an answer is there, its record is not written',
+    isInSlice: true,
     point: { at: 'record', method: 'add' },
     passages: 300,
   },
-  ...around('appendRecords', 'records are written', { passages: 10 }),
+  ...around('appendRecords', 'records are written', { passages: 10, slice: ['after'] }),
   {
     name: 'in the middle of a checkpoint',
+    isInSlice: true,
     point: { at: 'checkpoint', of: 'appendRecords' },
     passages: 10,
   },
@@ -44,10 +48,11 @@ export const NAMED_POINTS: readonly NamedPoint[] = [
   ...around('pauseBatch', 'a batch is paused', { requests: ['pause'] }),
   ...around('resumeBatch', 'a batch is resumed', { requests: ['pause', 'resume'] }),
   ...around('requestCancel', 'a batch is cancelled', { requests: ['cancel'] }),
-  ...around('retryBatch', 'a batch is run again', { requests: ['cancel', 'retry'] }),
+  ...around('retryBatch', 'a batch is run again', { requests: ['cancel', 'retry'], slice: ['after'] }),
   ...around('deleteBatch', 'a batch is deleted', { requests: ['cancel', 'delete'] }),
   {
     name: 'a deleted batch is removed bit by bit',
+    isInSlice: true,
     point: { at: 'commit', of: 'deleteBatch', when: 'before', later: 1 },
     requests: ['cancel', 'delete'],
   },
@@ -56,12 +61,13 @@ export const NAMED_POINTS: readonly NamedPoint[] = [
 function around(
   of: Extract<KillPoint, { at: 'commit' }>['of'],
   what: string,
-  more: Pick<NamedPoint, 'passages' | 'requests'> = {},
+  { slice = [], ...more }: Pick<NamedPoint, 'passages' | 'requests'> & { slice?: readonly string[] } = {},
 ): NamedPoint[] {
   const when = ['before', 'during', 'after'] as const;
   return when.map((time) => ({
     name: `${what}: ${time} the commit`,
     point: { at: 'commit', of, when: time },
+    isInSlice: slice.includes(time),
     ...more,
   }));
 }
