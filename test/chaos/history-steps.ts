@@ -41,11 +41,13 @@ export type Step =
   /** The model server refuses the lines that are made to be refused, or takes them. */
   | { readonly do: 'refuse'; readonly isRefusing: boolean }
   | { readonly do: 'work'; readonly forMs: number }
+  /** Until the batch has finished or pauses: nothing stands in its way. */
+  | { readonly do: 'settle'; readonly batch: number }
   | { readonly do: 'expire' }
   | { readonly do: 'kill' }
   | { readonly do: 'terminate' };
 
-const batch = fc.nat(20);
+const batch = fc.nat(5);
 /** Mostly none; else soon enough to hit the step itself. */
 const killAfterMs = fc.oneof(
   { weight: 9, arbitrary: fc.constant(null) },
@@ -141,13 +143,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 3, arbitrary: change('pause') },
   { weight: 3, arbitrary: change('resume') },
   { weight: 3, arbitrary: change('cancel') },
-  { weight: 4, arbitrary: retry },
+  { weight: 6, arbitrary: retry },
   { weight: 2, arbitrary: change('delete') },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('refuse' as const), isRefusing: fc.boolean() }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('refuse' as const), isRefusing: fc.boolean() }) },
   {
     weight: 4,
     arbitrary: fc.record({ do: fc.constant('work' as const), forMs: fc.integer({ min: 1, max: 120 }) }),
   },
+  { weight: 5, arbitrary: fc.record({ do: fc.constant('settle' as const), batch }) },
   { weight: 1, arbitrary: plain('expire') as fc.Arbitrary<Step> },
   { weight: 3, arbitrary: plain('kill') as fc.Arbitrary<Step> },
   { weight: 1, arbitrary: plain('terminate') as fc.Arbitrary<Step> },

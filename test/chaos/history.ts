@@ -74,6 +74,8 @@ class History {
         return;
       case 'work':
         return void (await sleep(step.forMs));
+      case 'settle':
+        return this.#with(step.batch, (known) => this.#settle(known));
       case 'expire':
         return this.#expire();
       case 'kill':
@@ -146,6 +148,13 @@ class History {
     const length = query.order === 'input' ? known.lines.length : known.published.length;
     const after = query.status !== undefined || query.latest !== undefined ? 0 : Math.floor(share * length);
     this.#readers.push(new BackgroundRead(this.#service, known, after, query));
+  }
+
+  async #settle(known: KnownBatch): Promise<void> {
+    await until(`${known.id} to settle`, async () => {
+      await this.#check(known);
+      return known.isFinished || known.status === 'paused' || known.status === 'gone';
+    });
   }
 
   /** Batches with a window come to their end within it, paused or not. */
