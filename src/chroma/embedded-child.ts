@@ -9,6 +9,7 @@
 // 3. Every way in which cli() ends means that the server is not serving; a taken port even exits with 0.
 
 import { once } from 'node:events';
+import { flushCompileCache } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import { bindingUnusableExitCode, loadChromaBinding } from './embedded-binding.ts';
 import { sweepChromaFolder } from './embedded-sweep.ts';
@@ -25,6 +26,8 @@ async function serve(dataDir: string, port: string): Promise<void> {
   process.stdout.write(`${JSON.stringify(sweepChromaFolder(dataDir))}\n`);
   process.removeAllListeners('SIGTERM');
   process.on('SIGINT', die);
+  // This process never ends in a way that would keep what it compiled.
+  flushCompileCache();
   loaded.binding.cli(['chroma', 'run', '--path', dataDir, '--host', '127.0.0.1', '--port', port]);
   die();
 }

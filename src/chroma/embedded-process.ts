@@ -33,7 +33,7 @@ export class EmbeddedProcess {
       // A process group of its own: Ctrl-C on a terminal must reach ragmill only, which still needs Chroma to drain.
       detached: true,
       // Chroma reads settings from CHROMA_…, RUST_LOG and OTEL_… variables, of which ours mean other things.
-      env: {},
+      env: compileCacheOnly(),
     });
     this.#readOutput();
     this.ended = this.#waitForEnd();
@@ -87,4 +87,10 @@ export class EmbeddedProcess {
     }
     return this.#ending;
   }
+}
+
+/** Our compiled code is good for the child, too: without it each of its threads strips types anew. */
+function compileCacheOnly(): NodeJS.ProcessEnv {
+  const { NODE_COMPILE_CACHE } = process.env;
+  return NODE_COMPILE_CACHE === undefined ? {} : { NODE_COMPILE_CACHE };
 }
