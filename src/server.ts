@@ -7,9 +7,9 @@ import { fileURLToPath } from 'node:url';
 // Beside the installed packages: whoever may write there may change the program anyway. Where nobody may, Node does without.
 const cacheFolder =
   process.env.NODE_COMPILE_CACHE ?? fileURLToPath(new URL('../node_modules/.cache/ragmill', import.meta.url));
-enableCompileCache(cacheFolder);
-// Threads look for it here.
-process.env.NODE_COMPILE_CACHE = cacheFolder;
+const { directory } = enableCompileCache(cacheFolder);
+// Threads and children look for it here.
+if (directory !== undefined) process.env.NODE_COMPILE_CACHE = directory;
 await import('./service.ts');
 // Listening by now. A process that is killed later would keep nothing.
 flushCompileCache();
