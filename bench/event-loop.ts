@@ -18,6 +18,7 @@ import {
   type Quantiles,
 } from './parts/event-loop-figures.ts';
 import { startInstantModel } from './parts/instant-model.ts';
+import { cpuMs } from './parts/process-figures.ts';
 import { machine, report } from './parts/report.ts';
 import { ServiceLoad } from './parts/service-load.ts';
 
@@ -71,7 +72,8 @@ async function measure(ragMode: string): Promise<void> {
     const quiet = await figures(service, 1);
     await load.start(service.url);
     await sleep(WARM_UP_MS);
-    const before = { lines: await linesRun(service), bytes: load.streamedBytes };
+    const usedMs = () => cpuMs(service.pid ?? 0);
+    const before = { lines: await linesRun(service), bytes: load.streamedBytes, usedMs: usedMs() };
     const busy = await figures(service, seconds);
     const lines = ((await linesRun(service)) - before.lines) / seconds;
     const megabytes = (load.streamedBytes - before.bytes) / seconds / 1e6;
@@ -83,6 +85,10 @@ async function measure(ragMode: string): Promise<void> {
       ['p99 above the idle process', (busy.service.delay.p99 - busy.idle.delay.p99).toFixed(1)],
       ['processor time between two ticks', describe(busy.service.work)],
       ['lines run per second', lines.toFixed(0)],
+      [
+        'processor time of the service',
+        `${((usedMs() - before.usedMs) / seconds / 10).toFixed(0)} % of a core`,
+      ],
       ['results', `${megabytes.toFixed(1)} MB/s in ${streams} streams`],
       ['uploads', `${uploads} of ${uploadLinesPerSecond} lines/s each`],
     ]);
