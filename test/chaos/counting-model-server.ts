@@ -60,11 +60,6 @@ export class CountingModelServer {
     return this.#asked.get(mark)?.answers.has(answer) ?? false;
   }
 
-  /** Forgets the counts of these marks: their batch is done with. */
-  forget(marks: Iterable<string>): void {
-    for (const mark of marks) this.#asked.delete(mark);
-  }
-
   /** Lets the oldest held answers go on; all of them end the holding. */
   release(count = Number.POSITIVE_INFINITY): void {
     if (count === Number.POSITIVE_INFINITY) this.isHolding = false;
