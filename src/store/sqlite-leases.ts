@@ -37,7 +37,7 @@ export class SqliteLeases {
   claim(batchId: string, nowMs: number, leaseMs: number): ClaimedChunk | null {
     const row = this.#sql.get(
       `SELECT s.batch_key, s.number, s.open_lines, s.run_lines, s.lease_token, b.status, b.run, b.pause_at, b.ran_lines
-       FROM batches b JOIN chunk_states s ON s.batch_key = b.key
+       FROM batches b JOIN chunk_states s INDEXED BY chunk_states_open ON s.batch_key = b.key
        WHERE b.id = ? AND b.status IN ('in_progress', 'cancelling', 'finalizing') AND s.open_lines > 0
          AND (s.lease_token IS NULL OR s.lease_expires_at <= ?)
        ORDER BY s.number LIMIT 1`,

@@ -78,7 +78,7 @@ export class SqliteLogReader {
     const chunks = this.#sql
       .prepare(
         `SELECT c.first_line, c.span, c.blank_lines, s.run_lines, b.run
-         FROM chunk_states s JOIN chunks c ON c.batch_key = s.batch_key AND c.number = s.number
+         FROM chunk_states s INDEXED BY chunk_states_open JOIN chunks c ON c.batch_key = s.batch_key AND c.number = s.number
            JOIN batches b ON b.key = s.batch_key
          WHERE s.batch_key = ? AND s.open_lines > 0 AND s.number >= ? ORDER BY s.number`,
       )

@@ -20,7 +20,7 @@ DROP INDEX batches_active;
 CREATE INDEX batches_active ON batches (key) WHERE status IN ('in_progress', 'cancelling', 'finalizing');
 CREATE INDEX batches_expiring ON batches (expires_at) WHERE expires_at IS NOT NULL AND status IN ('in_progress', 'paused');
 CREATE INDEX batches_ended ON batches (ended_at) WHERE status IN ('completed', 'cancelled', 'expired');
-CREATE INDEX batches_removing ON batches (key) WHERE status IN ('discarding', 'deleting', 'deleted');
+CREATE INDEX batches_removing ON batches (key) WHERE status IN ('discarding', 'deleting');
 
 -- What changes of a chunk, apart from its input, which does not.
 CREATE TABLE chunk_states (
