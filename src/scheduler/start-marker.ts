@@ -25,17 +25,33 @@ const RETRY_INTERVAL_MS = 1_000;
 export class StartMarker {
   readonly #options: StartMarkerOptions;
   readonly #gathered = new Map<LeasedChunk, Gathered>();
+  readonly #marks = new WeakMap<Work, Promise<boolean>>();
   readonly #stopped = new AbortController();
 
   constructor(options: StartMarkerOptions) {
     this.#options = options;
   }
 
-  /** Resolves when the mark is stored; false: the line must not start. A line is marked once. */
-  async mark(work: Work): Promise<boolean> {
-    if (work.isStarted) return true;
-    work.isStarted = true;
-    const { chunk } = work;
+  /**
+   * Resolves when the mark is stored; false: the line must not start. A line is marked once, and one that comes again
+   * before that waits for the same mark.
+   */
+  mark(work: Work): Promise<boolean> {
+    let mark = this.#marks.get(work);
+    if (!mark) {
+      work.isStarted = true;
+      mark = this.#gather(work);
+      this.#marks.set(work, mark);
+    }
+    return mark;
+  }
+
+  /** What waits for the disk starts no more. */
+  stop(): void {
+    this.#stopped.abort();
+  }
+
+  #gather({ chunk, line }: Work): Promise<boolean> {
     let gathered = this.#gathered.get(chunk);
     if (!gathered) {
       const { promise, resolve } = Promise.withResolvers<boolean>();
@@ -47,13 +63,8 @@ export class StartMarker {
         void this.#store(chunk, gathered?.lines ?? []).then(resolve);
       });
     }
-    gathered.lines.push(work.line);
+    gathered.lines.push(line);
     return gathered.marked;
-  }
-
-  /** What waits for the disk starts no more. */
-  stop(): void {
-    this.#stopped.abort();
   }
 
   async #store(chunk: LeasedChunk, lines: readonly number[]): Promise<boolean> {

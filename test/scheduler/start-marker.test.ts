@@ -67,3 +67,20 @@ t.test('what waits for the disk at a stop, or for a chunk that is dropped, does 
   await dropped.clock.advance(1_000);
   t.equal(await second, false);
 });
+
+t.test('a line that is placed again before its mark is stored waits for that mark', async (t) => {
+  const { marker, calls, clock } = setup([new Error('full')]);
+  const item = work(1);
+  const first = marker.mark(item);
+  await until('the first try', () => calls.length === 1);
+  let isMarked = false;
+  const second = marker.mark(item).then((answer) => {
+    isMarked = answer;
+  });
+  await until('the wait for the disk', () => clock.sleepers === 1);
+  t.equal(isMarked, false);
+  await clock.advance(1_000);
+  await Promise.all([first, second]);
+  t.equal(isMarked, true);
+  t.equal(calls.length, 2);
+});
