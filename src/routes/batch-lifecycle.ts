@@ -110,8 +110,10 @@ function registerDelete(scope: FastifyInstance, services: Services): void {
 }
 
 function registerRetry(scope: FastifyInstance, services: Services): void {
+  // Whatever a client calls it (curl -d says it is a form), a body here is JSON.
+  scope.removeAllContentTypeParsers();
   scope.addContentTypeParser(
-    'application/json',
+    '*',
     { parseAs: 'string', bodyLimit: RETRY_BODY_BYTES },
     (_request, text, parsed) => {
       try {
@@ -121,13 +123,16 @@ function registerRetry(scope: FastifyInstance, services: Services): void {
       }
     },
   );
+  scope.addHook('preValidation', async (request) => {
+    request.body ??= {};
+  });
   const schema = {
     ...oneBatch,
     summary: 'Run lines of an ended batch again',
     description: `Without a body: all lines that did not succeed. Lines whose input is bad never run. The new results
 are appended to the log; one that takes the place of an earlier one names it in \`replaces\`.`,
-    body: Type.Union([retrySchema, Type.Null()]),
-    response: { ...oneBatch.response, 400: problemRef, 415: problemRef },
+    body: retrySchema,
+    response: { ...oneBatch.response, 400: problemRef },
   };
   scope.withTypeProvider<TypeBoxTypeProvider>().post('/batches/:id/retry', { schema }, async (request) => {
     const { id } = request.params;
@@ -137,7 +142,7 @@ are appended to the log; one that takes the place of an earlier one names it in 
         before.status === 'paused' ? 'Resume or cancel it first.' : 'Wait for its end, or cancel it.';
       throw new RagmillError('batch_not_finished', `The batch ${id} has not ended. ${hint}`);
     }
-    const batch = await services.scheduler.retry(id, toFilter(request.body ?? {}));
+    const batch = await services.scheduler.retry(id, toFilter(request.body));
     return toBatchObject(await found(batch, id, services.store), services);
   });
 }

@@ -174,6 +174,11 @@ t.test('a retry is refused while the batch runs, and when it is no sensible requ
     body: '{',
   });
   t.match(await broken.json(), { code: 'bad_request' });
+  const asForm = await service.fetch(`/batches/${id}/retry`, {
+    method: 'POST',
+    body: new URLSearchParams('x'),
+  });
+  t.match(await asForm.json(), { code: 'bad_request' }, 'as curl -d sends it');
   t.match(await command(service, 'batch_0', 'retry'), [404, { code: 'batch_not_found' }]);
 });
 
