@@ -50,13 +50,18 @@ export async function startApp(around: Surroundings): Promise<App> {
   const parts = await openParts(around, opened);
   const draining = new AbortController();
   const closing = new AbortController();
+  const services = servicesOf(around, parts, { draining: draining.signal, closing: closing.signal });
   const http = await createHttpServer({
-    services: servicesOf(around, parts, { draining: draining.signal, closing: closing.signal }),
+    services,
     version: VERSION,
     log,
     isLoopback: isLoopback(settings.HOST),
   });
-  opened.defer(() => closeHttp(http, around.clock));
+  opened.defer(async () => {
+    await closeHttp(http, around.clock);
+    // Their connections are gone by now; what they have stored goes while the store is still there.
+    await Promise.race([services.uploadAdmission.idle(), around.clock.sleep(CONNECTION_CLOSE_MS)]);
+  });
   const url = await listen(http, settings);
   log.info({ url, version: VERSION, dataDir: settings.DATA_DIR }, 'listening');
 

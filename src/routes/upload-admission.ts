@@ -5,6 +5,7 @@ import { RagmillError } from '../errors.ts';
 export class UploadAdmission {
   readonly #maximum: number;
   #current = 0;
+  #onIdle: () => void = () => {};
 
   constructor(maximum: number) {
     this.#maximum = maximum;
@@ -22,7 +23,16 @@ export class UploadAdmission {
     return {
       [Symbol.dispose]: () => {
         this.#current -= 1;
+        if (this.#current === 0) this.#onIdle();
       },
     };
+  }
+
+  /** Resolves when no upload is under way: one that broke off has been given up by then. */
+  async idle(): Promise<void> {
+    if (this.#current === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#onIdle = resolve;
+    });
   }
 }

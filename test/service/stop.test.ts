@@ -6,6 +6,7 @@ import { request } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import t from 'tap';
 import { startFakeModelServer } from '../fakes/fake-model-server.ts';
 import { launchService, questions, startService } from '../fakes/running-service.ts';
@@ -15,7 +16,9 @@ t.test('a client that reads nothing and one that sends nothing hold up no stop',
   const server = await startFakeModelServer();
   t.teardown(() => server.close());
   server.respond({ kind: 'answer', text: 'x'.repeat(20_000) });
-  const service = await startService(t, { GPU_ENDPOINTS: server.url, GPU_CONCURRENCY: '32' });
+  const DATA_DIR = mkdtempSync(join(tmpdir(), 'ragmill-stop-'));
+  t.teardown(() => rmSync(DATA_DIR, { recursive: true, force: true }));
+  const service = await startService(t, { GPU_ENDPOINTS: server.url, GPU_CONCURRENCY: '32', DATA_DIR });
   const { port } = new URL(service.app.url);
   const { id } = await service.upload(questions(1500));
   await until('the batch to end', async () => (await service.batch(id)).status === 'completed');
@@ -44,6 +47,12 @@ t.test('a client that reads nothing and one that sends nothing hold up no stop',
   await closed;
   await service.app.stop();
   await t.rejects(service.fetch('/livez'), 'it listens no more');
+  using store = new DatabaseSync(join(DATA_DIR, 'ragmill.sqlite'), { readOnly: true });
+  const statuses = store.prepare('SELECT status FROM batches').all();
+  t.notOk(
+    statuses.some(({ status }) => status === 'uploading'),
+    'the upload was given up before the store was closed',
+  );
 });
 
 t.test('a stop that comes while the service is still starting leaves nothing', async (t) => {
@@ -62,7 +71,9 @@ t.test('lines cancelled before the collection is ready are recorded at once', as
   // Nothing answers there, so the service never becomes ready.
   const service = await launchService(t, { EMBEDDED_MODEL: 'on', CHROMA_URL: 'http://127.0.0.1:9' });
   const { id } = await service.upload(questions(3));
-  t.match((await service.batch(id)).progress.waiting_for, /Chroma/);
+  await until('it to wait for Chroma', async () =>
+    /Chroma/.test((await service.batch(id)).progress.waiting_for ?? ''),
+  );
   await service.fetch(`/batches/${id}/cancel`, { method: 'POST' });
   t.equal((await service.allResults(id)).length, 3);
   t.match(await service.batch(id), { status: 'cancelled' });
