@@ -1,6 +1,9 @@
 // What the services of one campaign share: a Chroma, a model server, a corpus of five documents, and chance with a
 // seed that can be given again.
 
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Test } from 'tap';
 import { realChroma } from '../fakes/real-chroma.ts';
 import { corpusFile } from '../fakes/running-service.ts';
@@ -14,7 +17,10 @@ export interface Surroundings {
 }
 
 export async function chaosSurroundings(t: Test): Promise<Surroundings> {
-  const chroma = await realChroma(t);
+  // A folder of its own: tap's would be shared by two runs of one campaign, and the first to end takes it away.
+  const folder = mkdtempSync(join(tmpdir(), 'ragmill-chaos-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const chroma = await realChroma({ testdir: () => folder, teardown: (stop) => t.teardown(stop) });
   const server = await CountingModelServer.start();
   t.teardown(() => server.close());
   const settings = { CHROMA_URL: chroma.url, CORPUS_PATH: corpusFile(t), GPU_ENDPOINTS: server.url };
