@@ -91,7 +91,12 @@ t.test('what was stored is there after a restart; leases and broken-off uploads 
   });
   t.equal(await after.appendRecords(claimed.lease, [record(2)], new Map()), 'stale');
   t.match(await after.claimChunk('kept'), { finishedLines: [1] });
-  await after.beginUpload('broken', null);
+  await t.rejects(after.appendChunk('broken', chunk(1, 4, 1)), { code: 'upload_incomplete' });
+  const observer = new DatabaseSync(join(dataDir, 'ragmill.sqlite'), { readOnly: true });
+  t.teardown(() => observer.close());
+  const rows = (id: string) => observer.prepare('SELECT key FROM batches WHERE id = ?').all(id).length;
+  await until('the broken upload to be removed', () => rows('broken') === 0);
+  t.equal(rows('kept'), 1);
 });
 
 t.test('a folder written by a newer release is refused and left as it is', async (t) => {
