@@ -3,7 +3,7 @@
 
 import { DatabaseSync } from 'node:sqlite';
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
-import { type ChaosOrders, ORDERS_VARIABLE } from './kill-order.ts';
+import { BLOCK_SIGNAL, type ChaosOrders, ORDERS_VARIABLE } from './kill-order.ts';
 
 type Kill = NonNullable<ChaosOrders['kill']>;
 interface Instant {
@@ -138,7 +138,7 @@ async function poisonQuestions(text: string): Promise<void> {
 }
 
 function blockOnSignal(durationMs: number): void {
-  process.on('SIGUSR2', () => {
+  process.on(BLOCK_SIGNAL, () => {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, durationMs);
   });
 }

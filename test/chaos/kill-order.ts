@@ -33,9 +33,12 @@ export interface ChaosOrders {
   };
   /** Kills the process that runs the generation of a question which holds this text. */
   readonly poison?: string;
-  /** On SIGUSR2 the main loop stands still for so long. */
+  /** On BLOCK_SIGNAL the main loop stands still for so long. */
   readonly blockMs?: number;
 }
 
 /** The environment variable that carries the orders, as JSON. */
 export const ORDERS_VARIABLE = 'CHAOS_ORDERS';
+
+/** One that nobody else listens to: most signals end the service. */
+export const BLOCK_SIGNAL = 'SIGWINCH';
