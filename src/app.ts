@@ -60,7 +60,10 @@ export async function startApp(around: Surroundings): Promise<App> {
   opened.defer(async () => {
     await closeHttp(http, around.clock);
     // Their connections are gone by now; what they have stored goes while the store is still there.
-    await Promise.race([services.uploadAdmission.idle(), around.clock.sleep(CONNECTION_CLOSE_MS)]);
+    const settled = new AbortController();
+    const patience = around.clock.sleep(CONNECTION_CLOSE_MS, settled.signal).catch(() => {});
+    await Promise.race([services.uploadAdmission.idle(), patience]);
+    settled.abort();
   });
   const url = await listen(http, settings);
   log.info({ url, version: VERSION, dataDir: settings.DATA_DIR }, 'listening');

@@ -22,7 +22,8 @@ async function serve(settings: Settings): Promise<void> {
     await app.stop();
   });
   void app.failed.then(async (error) => {
-    await app.stop();
+    // However the stop ends, the reason for it is told.
+    await app.stop().catch((failure) => log.error({ err: failure }, 'the stop failed'));
     giveUp(error);
   });
 }

@@ -51,7 +51,12 @@ function parseUsage(usage: Readonly<Record<string, unknown>>): TokenUsage {
   };
 }
 
+/** Beyond any context of any model; the sum over a batch of millions of lines is still exact. */
+const TOKENS_MAX = 1e9;
+
 /** A count that makes no sense is an unknown one: it does not make the answer worthless. */
 function tokenCount(value: unknown): number | null {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : null;
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= TOKENS_MAX
+    ? value
+    : null;
 }

@@ -4,7 +4,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
 import type { Batch } from '../domain/batch.ts';
-import { isTerminal } from '../domain/batch-status.ts';
+import { endingOf, isTerminal } from '../domain/batch-status.ts';
 import { RagmillError } from '../errors.ts';
 import type { RetryFilter } from '../store/store.ts';
 import { batchRef, toBatchObject } from './batch-object.ts';
@@ -82,7 +82,9 @@ function registerCommands(scope: FastifyInstance, services: Services): void {
       .post(`/batches/:id/${name}`, { schema }, async (request) => {
         const { id } = request.params;
         const batch = await found(await run(id), id, services.store);
-        if (!leadsTo.includes(batch.status)) throw refusal(name, batch);
+        // A batch that is neither has been changed again meanwhile: this command had its effect.
+        const isEnding = isTerminal(batch.status) || endingOf(batch.status) !== null;
+        if (isEnding && !leadsTo.includes(batch.status)) throw refusal(name, batch);
         return toBatchObject(batch, services);
       });
   }

@@ -35,6 +35,8 @@ interface Sources {
 }
 
 const PAGE_RECORDS = 256;
+/** With what stands beside them: at worst each record's chunk has to be unpacked for it. */
+const INCLUDING_PAGE_RECORDS = 16;
 
 /** Yields whole records, page by page. Throws when `signal` aborts or the batch is gone. */
 export async function* streamResults(
@@ -89,13 +91,14 @@ async function readPage(
 }
 
 function readRecords(store: Store, request: ResultRequest, cursor: number): Promise<StoredRecord[]> {
-  const { batchId, upToSeq, currentOnly } = request;
+  const { batchId, upToSeq, currentOnly, include } = request;
+  const limit = include.size > 0 ? INCLUDING_PAGE_RECORDS : PAGE_RECORDS;
   if (request.order === 'input') {
     const stopAtGap = request.follow && upToSeq === null;
-    return store.readRecordsInInputOrder(batchId, { afterLine: cursor, limit: PAGE_RECORDS, stopAtGap });
+    return store.readRecordsInInputOrder(batchId, { afterLine: cursor, limit, stopAtGap });
   }
   const bound = upToSeq === null ? {} : { upToSeq };
-  return store.readRecords(batchId, { afterSeq: cursor, limit: PAGE_RECORDS, currentOnly, ...bound });
+  return store.readRecords(batchId, { afterSeq: cursor, limit, currentOnly, ...bound });
 }
 
 /** Which records are current changes with every record of a retry: two halves of two answers make no whole. */

@@ -16,7 +16,6 @@ import { cancelledFailure } from '../model-server/failures.ts';
 import { type Clock, fullJitterMs } from '../time.ts';
 import { Feed } from './feed.ts';
 import { failedRecord, type GenerationTrace, succeededRecord } from './result-record.ts';
-import { SuspectLane } from './suspect-lane.ts';
 import { passagesOf, type Work } from './work.ts';
 
 export interface GenerationSettings {
@@ -56,7 +55,8 @@ const RETRY_CAP_MS = 10_000;
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #feed = new Feed();
-  readonly #suspects = new SuspectLane();
+  /** The suspect in flight; the others wait in the feed. */
+  #suspect: Work | null = null;
   readonly #running = new Set<Promise<void>>();
   #lastTaskId = 0;
   #isStopped = false;
@@ -69,17 +69,13 @@ export class Dispatcher {
   /** A line that is ready for a model server. */
   add(work: Work): void {
     work.readyAtMs = this.#options.clock.monotonicMs();
-    if (work.isSuspect && !this.#suspects.enter(work)) return;
     this.#feed.push(work);
     this.#pump();
   }
 
   /** Takes out what matches and is not in flight; what is in flight ends by its chunk's signal, or finishes. */
   takeBack(matches: (work: Work) => boolean): Work[] {
-    const waiting = this.#feed.remove(matches);
-    const { removed, next } = this.#suspects.remove(matches);
-    this.#letPass(next);
-    return [...waiting, ...removed];
+    return this.#feed.remove(matches);
   }
 
   /** No generation starts afterwards; those in flight have `graceMs` to end. */
@@ -106,18 +102,22 @@ export class Dispatcher {
   }
 
   #place(pool: GpuPool, work: Work): Endpoint | 'nowhere' | null {
+    if (work.isSuspect && this.#suspect !== null) return null;
     const { model } = work.parsed.options;
     const endpoint = pool.pick(model, work.avoid);
     return endpoint === null && model !== null && pool.servesNowhere(model) ? 'nowhere' : endpoint;
   }
 
   #start(work: Work, endpoint: Endpoint): void {
+    if (work.isSuspect) this.#suspect = work;
     const running = this.#generate(work, endpoint)
-      .catch((error) => {
-        this.#options.onSurprise(work, error);
-        this.#left(work);
-      })
-      .finally(() => this.#running.delete(running));
+      .catch((error) => this.#options.onSurprise(work, error))
+      .finally(() => {
+        this.#running.delete(running);
+        if (this.#suspect !== work) return;
+        this.#suspect = null;
+        this.#pump();
+      });
     this.#running.add(running);
   }
 
@@ -146,7 +146,7 @@ export class Dispatcher {
       work.attempts += 1;
       metrics.stageDuration.observe({ stage: 'queued' }, work.queuedMs / 1000);
       metrics.stageDuration.observe({ stage: 'generation' }, trace.durationMs / 1000);
-      this.#record(work, succeededRecord(work, outcome, trace));
+      this.#options.onRecord(work, succeededRecord(work, outcome, trace));
     } else {
       this.#afterFailure(work, outcome, trace);
     }
@@ -209,26 +209,9 @@ export class Dispatcher {
     this.#pump();
   }
 
-  #record(work: Work, record: NewRecord): void {
-    this.#options.onRecord(work, record);
-    this.#left(work);
-  }
-
-  /** The line is no longer here: the next suspect's turn has come, if it was one. */
-  #left(work: Work): void {
-    this.#letPass(this.#suspects.leave(work));
-  }
-
-  /** The suspect whose turn has come. */
-  #letPass(suspect: Work | null): void {
-    if (suspect === null) return;
-    this.#feed.push(suspect);
-    this.#pump();
-  }
-
   #fail(work: Work, failure: ModelFailure, trace: GenerationTrace): void {
     const error = { code: failure.code, message: failure.message, stage: 'generation' } as const;
-    this.#record(work, failedRecord(work, error, trace));
+    this.#options.onRecord(work, failedRecord(work, error, trace));
   }
 
   #failForModel(work: Work): void {
@@ -237,7 +220,7 @@ export class Dispatcher {
     );
     const message = `No endpoint serves the model "${work.parsed.options.model}". Served: ${[...new Set(served)].join(', ')}.`;
     const error = { code: 'generation_misconfigured', message, stage: 'generation' } as const;
-    this.#record(work, failedRecord(work, error, null));
+    this.#options.onRecord(work, failedRecord(work, error, null));
   }
 
   #modelFor(work: Work, endpoint: Endpoint): string {

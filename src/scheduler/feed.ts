@@ -8,7 +8,7 @@ interface Queue {
 }
 
 export class Feed {
-  /** By batch, model and endpoints to avoid, in the order of their turns. */
+  /** By batch, model, endpoints to avoid and suspicion, in the order of their turns. */
   readonly #queues = new Map<string, Queue>();
 
   push(work: Work): void {
@@ -53,7 +53,7 @@ export class Feed {
   #queue(work: Work): Queue {
     const { model } = work.parsed.options;
     const avoided = [...work.avoid].sort().join();
-    const key = [work.chunk.lease.batchId, model ?? '', avoided].join('\n');
+    const key = [work.chunk.lease.batchId, model ?? '', avoided, work.isSuspect].join('\n');
     let queue = this.#queues.get(key);
     if (!queue) {
       queue = { lines: [] };

@@ -5,6 +5,7 @@ import type { LeasedChunk } from './work.ts';
 export class Hand {
   /** By fencing token. */
   readonly #chunks = new Map<number, LeasedChunk>();
+  readonly #byBatch = new Map<string, Set<LeasedChunk>>();
   readonly #linesByBatch = new Map<string, number>();
   #lines = 0;
   #bytes = 0;
@@ -34,6 +35,8 @@ export class Hand {
 
   add(chunk: LeasedChunk): void {
     this.#chunks.set(chunk.lease.token, chunk);
+    const { batchId } = chunk.lease;
+    this.#byBatch.set(batchId, (this.#byBatch.get(batchId) ?? new Set()).add(chunk));
     this.#bytes += chunk.bytes;
     this.#count(chunk, chunk.openLines);
   }
@@ -46,18 +49,28 @@ export class Hand {
     if (chunk.openLines <= 0) this.remove(chunk);
   }
 
+  /** So many lines of a chunk in hand, parked before, go on. */
+  goOn(chunk: LeasedChunk, lines: number): void {
+    chunk.openLines += lines;
+    this.#count(chunk, lines);
+  }
+
   /** Chunks of one batch. */
   chunksOf(batchId: string): LeasedChunk[] {
-    return this.chunks.filter((chunk) => chunk.lease.batchId === batchId);
+    return [...(this.#byBatch.get(batchId) ?? [])];
   }
 
   /** Whether pause_after holds back lines of the batch. */
   isLimited(batchId: string): boolean {
-    return this.linesOf(batchId) > 0 && this.chunksOf(batchId).some((chunk) => chunk.isLimited);
+    return this.chunksOf(batchId).some((chunk) => chunk.isLimited);
   }
 
   remove(chunk: LeasedChunk): void {
     if (!this.#chunks.delete(chunk.lease.token)) return;
+    const { batchId } = chunk.lease;
+    const others = this.#byBatch.get(batchId);
+    others?.delete(chunk);
+    if (others?.size === 0) this.#byBatch.delete(batchId);
     this.#bytes -= chunk.bytes;
     this.#count(chunk, -chunk.openLines);
   }

@@ -48,7 +48,7 @@ export interface LineRunnerOptions {
     passages: ReadonlyMap<string, KeptPassage>,
   ) => void;
   /** So many lines of the chunk are not run now. */
-  readonly onPutBack: (chunk: LeasedChunk, lines: number) => void;
+  readonly onParked: (chunk: LeasedChunk, lines: number) => void;
   readonly onStale: (chunk: LeasedChunk) => void;
 }
 
@@ -97,6 +97,7 @@ export class LineRunner {
       isPartial: lines.length < open.length,
       isLimited,
       isPausing: false,
+      parked: [],
     };
     // Every line of the chunk listens to its signal.
     setMaxListeners(0, chunk.controller.signal);
@@ -106,11 +107,20 @@ export class LineRunner {
     return { chunk, begin };
   }
 
-  /** Lines of these chunks that have not started by now are put back; the others finish. */
+  /** Lines of these chunks that have not started by now are parked; the others finish. */
   pause(chunks: readonly LeasedChunk[]): void {
     for (const chunk of chunks) chunk.isPausing = true;
-    const putBack = this.#dispatcher.takeBack((work) => work.chunk.isPausing && !work.isStarted);
-    for (const work of putBack) this.#putBack(work);
+    const parked = this.#dispatcher.takeBack((work) => work.chunk.isPausing && !work.isStarted);
+    for (const work of parked) this.#park(work);
+  }
+
+  /** The parked lines of a chunk in hand go on; `onCounted` is told how many, before any of them moves. */
+  resume(chunk: LeasedChunk, onCounted: (lines: number) => void): void {
+    chunk.isPausing = false;
+    const { parked } = chunk;
+    chunk.parked = [];
+    onCounted(parked.length);
+    for (const work of parked) this.#run(work).catch((error) => this.#surprise(work, error));
   }
 
   /** Lines of aborted chunks leave. */
@@ -143,9 +153,9 @@ export class LineRunner {
   async #run(work: Work): Promise<void> {
     const { options } = work.parsed;
     if (options.ragMode === 'retrieve') {
-      const outcome = await this.#retrieve(work);
+      const outcome = work.retrieval ?? (await this.#retrieve(work));
       if (work.chunk.controller.signal.aborted) return;
-      if (work.chunk.isPausing) return this.#putBack(work);
+      if (work.chunk.isPausing) return this.#park(work);
       if (outcome.kind === 'hard_failure') {
         return this.#end(
           work,
@@ -175,9 +185,9 @@ export class LineRunner {
     return outcome;
   }
 
-  #putBack(work: Work): void {
-    work.chunk.isPartial = true;
-    this.#options.onPutBack(work.chunk, 1);
+  #park(work: Work): void {
+    work.chunk.parked.push(work);
+    this.#options.onParked(work.chunk, 1);
   }
 
   /** What nobody expected ends the line, not the service. An abort is expected: the lease is gone. */

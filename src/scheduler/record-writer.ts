@@ -3,9 +3,11 @@
 
 import type { BatchStatus } from '../domain/batch-status.ts';
 import type { KeptPassage, NewRecord } from '../domain/record.ts';
+import { RagmillError } from '../errors.ts';
 import type { Metrics } from '../metrics.ts';
-import type { Store } from '../store/store.ts';
+import type { AppendResult, Store } from '../store/store.ts';
 import type { Clock } from '../time.ts';
+import { isSubstitute, unstorableRecord } from './result-record.ts';
 import type { StoreTrouble } from './store-trouble.ts';
 import type { LeasedChunk } from './work.ts';
 
@@ -19,6 +21,7 @@ export interface RecordWriterOptions {
   readonly store: Store;
   readonly metrics: Metrics;
   readonly clock: Clock;
+  readonly log: SchedulerLog;
   readonly trouble: StoreTrouble;
   /** Called when the records are on the disk. */
   readonly onStored: (chunk: LeasedChunk, records: readonly NewRecord[], status: BatchStatus) => void;
@@ -35,6 +38,8 @@ interface Pending {
 
 /** Wait before a write that failed is tried again, in milliseconds. */
 const RETRY_INTERVAL_MS = 1_000;
+/** What nobody expected is the records' own trouble when it comes again. */
+const UNEXPECTED_TRIES = 3;
 
 export class RecordWriter {
   readonly #options: RecordWriterOptions;
@@ -75,22 +80,45 @@ export class RecordWriter {
   }
 
   async #write(chunk: LeasedChunk, { records, passages }: Pending): Promise<void> {
-    const { store, metrics, clock, trouble, onStored, onPassagesStored, onStale } = this.#options;
-    for (;;) {
+    const { metrics, trouble, onStored, onPassagesStored, onStale } = this.#options;
+    const result = await this.#append(chunk, { records, passages });
+    if (result === 'given_up') return;
+    if (result === 'unstorable') return this.#writeApart(chunk, { records, passages });
+    trouble.worked();
+    if (result === 'stale') {
+      metrics.staleWrites.inc();
+      return onStale(chunk);
+    }
+    if (passages.size > 0) onPassagesStored(chunk.lease.batchId, passages.keys());
+    onStored(chunk, records, result);
+  }
+
+  /** Tries until it works, the service stops, or the trouble turns out to be the records' own. */
+  async #append(
+    chunk: LeasedChunk,
+    { records, passages }: Pending,
+  ): Promise<AppendResult | 'given_up' | 'unstorable'> {
+    const { store, clock, trouble } = this.#options;
+    for (let tries = 1; ; tries += 1) {
       try {
-        const result = await store.appendRecords(chunk.lease, records, passages);
-        trouble.worked();
-        if (result === 'stale') {
-          metrics.staleWrites.inc();
-          return onStale(chunk);
-        }
-        if (passages.size > 0) onPassagesStored(chunk.lease.batchId, passages.keys());
-        return onStored(chunk, records, result);
+        return await store.appendRecords(chunk.lease, records, passages);
       } catch (error) {
+        const isOwn = error instanceof RagmillError && error.code === 'internal_error';
+        if (isOwn && tries >= UNEXPECTED_TRIES && !records.every(isSubstitute)) return 'unstorable';
         trouble.failed(error);
       }
-      if (this.#stopped.signal.aborted) return;
+      if (this.#stopped.signal.aborted) return 'given_up';
       await clock.sleep(RETRY_INTERVAL_MS, this.#stopped.signal).catch(() => {});
     }
+  }
+
+  /** One by one; a record that cannot be stored by itself ends its line as one that can. */
+  async #writeApart(chunk: LeasedChunk, { records, passages }: Pending): Promise<void> {
+    const [first] = records;
+    if (records.length === 1 && first) {
+      this.#options.log.error({ batch: chunk.lease.batchId, line: first.line }, 'a record cannot be stored');
+      return this.#write(chunk, { records: [unstorableRecord(first)], passages: new Map() });
+    }
+    for (const record of records) await this.#write(chunk, { records: [record], passages });
   }
 }

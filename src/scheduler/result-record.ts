@@ -112,6 +112,20 @@ export function unrunRecord(
   };
 }
 
+const UNSTORABLE_CODE = 'internal_error';
+
+/** In the place of a record that the store does not take: the line ends all the same. */
+export function unstorableRecord(record: NewRecord): NewRecord {
+  const { custom_id, metadata } = JSON.parse(record.body) as { custom_id: string | null; metadata: unknown };
+  const message = 'The result of this line could not be stored; the log has it under the batch and the line.';
+  const error = { code: UNSTORABLE_CODE, message, stage: 'generation' } as const;
+  return unrunRecord({ line: record.line, customId: custom_id, metadata }, { status: 'failed', error });
+}
+
+export function isSubstitute(record: NewRecord): boolean {
+  return record.code === UNSTORABLE_CODE && record.details === null;
+}
+
 function recordHead(
   work: Work,
   status: RecordStatus,

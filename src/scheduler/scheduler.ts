@@ -23,7 +23,7 @@ import { Upkeep } from './upkeep.ts';
 import type { LeasedChunk } from './work.ts';
 
 export interface SchedulerOptions
-  extends Omit<LineRunnerOptions, 'keeper' | 'trouble' | 'onRecord' | 'onPutBack' | 'onStale'> {
+  extends Omit<LineRunnerOptions, 'keeper' | 'trouble' | 'onRecord' | 'onParked' | 'onStale'> {
   readonly store: Store;
   readonly metrics: Metrics;
   readonly clock: Clock;
@@ -67,7 +67,7 @@ export class Scheduler {
       keeper: this.#keeper,
       trouble,
       onRecord: (chunk, record, passages) => this.#writer.add(chunk, record, passages),
-      onPutBack: (chunk, lines) => this.#finish(chunk, lines),
+      onParked: (chunk, lines) => this.#finish(chunk, lines),
       onStale: (chunk) => this.#drop(chunk),
     });
     this.#writer = new RecordWriter({
@@ -117,6 +117,7 @@ export class Scheduler {
 
   async resume(batchId: string): Promise<Batch | null> {
     const batch = await this.#options.store.resumeBatch(batchId);
+    if (batch?.status === 'in_progress') this.#resumeInHand(batchId);
     this.nudge();
     return batch;
   }
@@ -197,12 +198,21 @@ export class Scheduler {
   #finish(chunk: LeasedChunk, lines: number): void {
     const wasHeld = this.#hand.get(chunk.lease.token) !== undefined;
     this.#hand.finish(chunk, lines);
-    if (wasHeld && chunk.openLines <= 0 && chunk.isPartial) this.#release(chunk);
+    const hasMore = chunk.isPartial || chunk.parked.length > 0;
+    if (wasHeld && chunk.openLines <= 0 && hasMore) this.#release(chunk);
     this.#updateQueueLines();
   }
 
   #pauseInHand(batchId: string): void {
     this.#runner.pause(this.#hand.chunksOf(batchId));
+  }
+
+  /** What a pause has parked goes on at once: the chunk is ours until its slowest started line ends. */
+  #resumeInHand(batchId: string): void {
+    for (const chunk of this.#hand.chunksOf(batchId)) {
+      this.#runner.resume(chunk, (lines) => this.#hand.goOn(chunk, lines));
+    }
+    this.#updateQueueLines();
   }
 
   async #expire(batchId: string): Promise<void> {

@@ -71,7 +71,9 @@ export class StartMarker {
     const { store, clock, trouble, onStale } = this.#options;
     while (!this.#stopped.signal.aborted && !chunk.controller.signal.aborted) {
       try {
-        if (await store.markStarted(chunk.lease, lines)) return true;
+        const isMarked = await store.markStarted(chunk.lease, lines);
+        trouble.worked();
+        if (isMarked) return true;
         onStale(chunk);
         return false;
       } catch (error) {

@@ -77,10 +77,11 @@ export class Upkeep {
   async #deleteOld(): Promise<void> {
     const { store, clock, log, retentionHours } = this.#options;
     const before = unixSeconds(clock) - retentionHours * HOUR_SECONDS;
-    for (const id of await store.endedBatches(before)) {
-      if ((await store.deleteBatch(id)) === 'deleted') {
-        log.info({ batch: id, retentionHours }, 'batch deleted: its retention time is over');
-      }
+    for (;;) {
+      const [id] = await store.endedBatches(before);
+      if (id === undefined || this.#stopped.signal.aborted) return;
+      if ((await store.deleteBatch(id)) !== 'deleted') return;
+      log.info({ batch: id, retentionHours }, 'batch deleted: its retention time is over');
     }
   }
 }

@@ -14,8 +14,10 @@ export interface LeasedChunk {
   readonly bytes: number;
   /** Lines in hand that have no record yet. */
   openLines: number;
-  /** true: the store has open lines of it that are not in hand, so it is given back when those in hand have ended. */
-  isPartial: boolean;
+  /** true: pause_after left some of its open lines with the store. */
+  readonly isPartial: boolean;
+  /** Lines that a pause has held back: they go on with a resume, or back to the store with the chunk. */
+  parked: Work[];
   /** true: with its lines the batch is at the stop of pause_after. */
   readonly isLimited: boolean;
   /** true: its batch was paused, and what has not started by now does not start. */

@@ -71,11 +71,15 @@ export class SqliteLineReader {
     records: readonly { readonly seq: number; readonly line: number }[],
   ): Map<number, RecordSource> {
     const key = this.#keyOf(batchId);
+    const wanted = new Set(records.map(({ line }) => line));
     const inputs = new Map<number, Buffer>();
     const found = new Map<number, RecordSource>();
     for (const { seq, line } of records) {
       const chunk = inputs.has(line) ? undefined : this.#chunkAfter(key, line - 1);
-      for (const other of chunk ? linesOf(chunk) : []) inputs.set(other.line, other.bytes);
+      for (const other of chunk ? linesOf(chunk) : []) {
+        // A copy: the line must not keep its whole chunk.
+        if (wanted.has(other.line)) inputs.set(other.line, Buffer.from(other.bytes));
+      }
       const row = this.#sql.get('SELECT details FROM records WHERE batch_key = ? AND seq = ?', key, seq);
       const hashes: string[] = row?.details ? JSON.parse(String(row.details)).passages : [];
       const texts = hashes.length > 0 ? this.passages(batchId, hashes) : new Map<string, KeptPassage>();

@@ -1,99 +1,86 @@
-// A retry: the next run of a finished batch, over those of its lines that match.
+// A retry: the next run of a finished batch, over those of its lines that match. A batch may have millions of them, so
+// they are counted and walked through, never gathered.
 
-import type { RagStatus, RecordStatus } from '../domain/record.ts';
+import type { Row } from './sqlite-rows.ts';
 import type { SqliteStatements } from './sqlite-statements.ts';
 import type { RetryFilter } from './store.ts';
 
-/** A line that will run again, with what counts for it now. */
-interface Chosen {
-  readonly line: number;
-  readonly status: RecordStatus;
-  readonly rag: RagStatus | null;
-}
+/**
+ * Lines whose input is bad never run, so they never match. A bad line may have ended otherwise than by its input, by
+ * a cancel: the chunks know it.
+ */
+const MATCHING = `FROM records WHERE batch_key = ?1 AND is_current = 1 AND stage IS NOT 'input'
+  AND status IN (SELECT value FROM json_each(?2))
+  AND (?3 IS NULL OR code = ?3) AND (?4 IS NULL OR endpoint = ?4)
+  AND (?5 IS NULL OR body ->> '$.custom_id' IN (SELECT value FROM json_each(?5)))
+  AND line NOT IN (
+    SELECT problem.value ->> '$.line' FROM chunks, json_each(chunks.problems) AS problem
+    WHERE chunks.batch_key = ?1 AND problems IS NOT NULL)`;
 
-/** Opens the matching lines; answers how many. Lines whose input is bad never run, so they never match. */
+/** Opens the matching lines; answers how many. */
 export function openForRetry(sql: SqliteStatements, batchKey: number, filter: RetryFilter): number {
-  const chosen = choose(sql, batchKey, filter);
-  if (chosen.length === 0) return 0;
-  discount(sql, batchKey, chosen);
-  openChunks(sql, batchKey, chosen);
-  return chosen.length;
-}
-
-function choose(sql: SqliteStatements, batchKey: number, filter: RetryFilter): Chosen[] {
-  const rows = sql.all(
-    `SELECT line, status, rag FROM records
-     WHERE batch_key = ?1 AND is_current = 1 AND stage IS NOT 'input'
-       AND status IN (SELECT value FROM json_each(?2))
-       AND (?3 IS NULL OR code = ?3) AND (?4 IS NULL OR endpoint = ?4)
-       AND (?5 IS NULL OR body ->> '$.custom_id' IN (SELECT value FROM json_each(?5)))
-     ORDER BY line`,
+  const values = [
     batchKey,
     JSON.stringify(filter.statuses),
     filter.code,
     filter.endpoint,
     filter.customIds === null ? null : JSON.stringify(filter.customIds),
-  );
-  const bad = badLines(sql, batchKey);
-  return rows
-    .map((row) => ({
-      line: Number(row.line),
-      status: row.status as RecordStatus,
-      rag: row.rag as RagStatus | null,
-    }))
-    .filter(({ line }) => !bad.has(line));
-}
-
-/** A line that is bad may have ended otherwise, by a cancel. */
-function badLines(sql: SqliteStatements, batchKey: number): Set<number> {
-  const rows = sql.all(
-    `SELECT problem.value ->> '$.line' AS line FROM chunks, json_each(chunks.problems) AS problem
-     WHERE batch_key = ? AND problems IS NOT NULL`,
-    batchKey,
-  );
-  return new Set(rows.map((row) => Number(row.line)));
+  ] as const;
+  const groups = sql.all(`SELECT status, rag, count(*) AS lines ${MATCHING} GROUP BY status, rag`, ...values);
+  if (groups.length === 0) return 0;
+  discount(sql, batchKey, groups);
+  openChunks(sql, batchKey, sql.prepare(`SELECT line ${MATCHING} ORDER BY line`).iterate(...values));
+  return groups.reduce((sum, group) => sum + Number(group.lines), 0);
 }
 
 /** Their records stay in the log, but count no more until a new one has come. */
-function discount(sql: SqliteStatements, batchKey: number, chosen: readonly Chosen[]): void {
-  const are = (is: (line: Chosen) => boolean) => chosen.filter(is).length;
+function discount(sql: SqliteStatements, batchKey: number, groups: readonly Row[]): void {
+  const sum = (column: 'status' | 'rag', value: string) =>
+    groups
+      .filter((group) => group[column] === value)
+      .reduce((total, group) => total + Number(group.lines), 0);
   sql.run(
     `UPDATE batches SET succeeded = succeeded - ?, failed = failed - ?, cancelled = cancelled - ?, expired = expired - ?,
        rag_success = rag_success - ?, rag_soft_failure = rag_soft_failure - ?, rag_hard_failure = rag_hard_failure - ?
      WHERE key = ?`,
-    are(({ status }) => status === 'succeeded'),
-    are(({ status }) => status === 'failed'),
-    are(({ status }) => status === 'cancelled'),
-    are(({ status }) => status === 'expired'),
-    are(({ rag }) => rag === 'success'),
-    are(({ rag }) => rag === 'soft_failure'),
-    are(({ rag }) => rag === 'hard_failure'),
+    sum('status', 'succeeded'),
+    sum('status', 'failed'),
+    sum('status', 'cancelled'),
+    sum('status', 'expired'),
+    sum('rag', 'success'),
+    sum('rag', 'soft_failure'),
+    sum('rag', 'hard_failure'),
     batchKey,
   );
 }
 
-function openChunks(sql: SqliteStatements, batchKey: number, chosen: readonly Chosen[]): void {
-  const chunks = sql.all(
-    'SELECT number, first_line + span AS end FROM chunks WHERE batch_key = ? ORDER BY number',
-    batchKey,
-  );
-  let next = 0;
-  for (const chunk of chunks) {
-    const lines: number[] = [];
-    for (
-      let line = chosen[next]?.line;
-      line !== undefined && line < Number(chunk.end);
-      line = chosen[next]?.line
-    ) {
-      lines.push(line);
-      next += 1;
-    }
+/** Chunks without a line of this run stay closed. `lines` ascend, as the chunks do. */
+function openChunks(sql: SqliteStatements, batchKey: number, lines: Iterable<Row>): void {
+  let chunk: Row | undefined;
+  let opened: number[] = [];
+  const close = () => {
+    if (!chunk || opened.length === 0) return;
     sql.run(
       'UPDATE chunk_states SET open_lines = ?, run_lines = ? WHERE batch_key = ? AND number = ?',
-      lines.length,
-      JSON.stringify(lines),
+      opened.length,
+      JSON.stringify(opened),
       batchKey,
       Number(chunk.number),
     );
+    opened = [];
+  };
+  for (const row of lines) {
+    const line = Number(row.line);
+    if (!chunk || line >= Number(chunk.end)) {
+      close();
+      chunk = sql.get(
+        `SELECT number, first_line + span AS end FROM chunks WHERE batch_key = ? AND first_line <= ?
+         ORDER BY first_line DESC LIMIT 1`,
+        batchKey,
+        line,
+      );
+    }
+    opened.push(line);
   }
+  close();
 }

@@ -16,6 +16,7 @@ export function leasedChunk(batchId = 'b1', openLines = 1): LeasedChunk {
     isPartial: false,
     isLimited: false,
     isPausing: false,
+    parked: [],
   };
 }
 

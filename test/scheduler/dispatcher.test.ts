@@ -6,7 +6,7 @@ import type { GenerationOutcome, GenerationTask } from '../../src/domain/generat
 import type { NewRecord } from '../../src/domain/record.ts';
 import { GpuPool } from '../../src/gpu-pool/gpu-pool.ts';
 import { createMetrics } from '../../src/metrics.ts';
-import { modelFailure } from '../../src/model-server/failures.ts';
+import { cancelledFailure, modelFailure } from '../../src/model-server/failures.ts';
 import { Dispatcher } from '../../src/scheduler/dispatcher.ts';
 import type { Work } from '../../src/scheduler/work.ts';
 import { ManualClock } from '../fakes/manual-clock.ts';
@@ -573,13 +573,11 @@ t.test('suspects run alone, one at a time, beside all others', async (t) => {
 t.test('when a suspect is dropped the next one has its turn', async () => {
   const world = new World({ window: 8 });
   await world.open();
-  let hold = true;
-  world.respond = async (_call) => {
-    if (!hold) return success;
-    hold = false;
-    await new Promise(() => {});
-    return success;
-  };
+  // As a call does, it ends when it is aborted.
+  world.respond = ({ signal }, index) =>
+    index > 0
+      ? success
+      : new Promise((resolve) => signal.addEventListener('abort', () => resolve(cancelledFailure())));
   const dropped = leasedChunk('b1');
   world.dispatcher.add({ ...work(1, { chunk: dropped }), isSuspect: true });
   world.dispatcher.add({ ...work(2), isSuspect: true });
@@ -588,4 +586,26 @@ t.test('when a suspect is dropped the next one has its turn', async () => {
   world.dispatcher.takeBack((item) => item.chunk.controller.signal.aborted);
   await until('the second to run', () => world.aloneLines.length === 2);
   await world.ended(1);
+});
+
+t.test('a suspect that cannot be placed holds up no other', async (t) => {
+  const world = new World({ window: 8 });
+  await world.open();
+  world.pool.servesNowhere = () => false;
+  world.dispatcher.add({ ...work(1, { chunk: leasedChunk('b1'), model: 'away' }), isSuspect: true });
+  world.dispatcher.add({ ...work(2, { chunk: leasedChunk('b2') }), isSuspect: true });
+  await world.ended(1);
+  t.match(world.records, [{ work: { line: 2 }, record: { status: 'succeeded' } }]);
+});
+
+t.test('a suspect heads off no other line of its batch', async (t) => {
+  const world = new World({ window: 8 });
+  await world.open();
+  world.respond = ({ task }) =>
+    task.request.query === 'question 1' ? new Promise(() => {}) : Promise.resolve(success);
+  const chunk = leasedChunk('b1', 3);
+  for (const line of [1, 2]) world.dispatcher.add({ ...work(line, { chunk }), isSuspect: true });
+  world.dispatcher.add(work(3, { chunk }));
+  await world.ended(1);
+  t.match(world.records, [{ work: { line: 3 } }]);
 });

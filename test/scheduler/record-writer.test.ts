@@ -53,6 +53,7 @@ function setup(t: Test, methods: Partial<Store> = {}) {
     store: altered(store, methods),
     metrics,
     clock,
+    log,
     trouble: new StoreTrouble(log),
     onStored: (chunk, records, status) =>
       stored.push({ chunk, lines: records.map(({ line }) => line), status }),
@@ -161,3 +162,37 @@ t.test('stop() gives up what the disk refuses, and leaves no timer', async (t) =
   t.equal(tries, 3, 'once more for the one, once for the other');
   t.equal(stored.length, 0);
 });
+
+t.test(
+  'a record that the store can never take ends its line as one that it takes, and costs no other',
+  async (t) => {
+    const isBroken = (records: readonly NewRecord[]) =>
+      records.some(({ promptTokens }) => promptTokens === 666);
+    const { writer, clock, stored } = setup(t, {
+      appendRecords: async (lease, records, passages) => {
+        if (isBroken(records)) throw new RagmillError('internal_error', 'cannot store REAL value');
+        return store.appendRecords(lease, records, passages);
+      },
+    });
+    const [chunk] = await leased(3);
+    if (!chunk) throw new Error('nothing leased');
+    for (const line of [1, 2, 3]) {
+      writer.add(chunk, { ...record(line), promptTokens: line === 2 ? 666 : 1 }, new Map());
+    }
+    await until('all three lines to have a record', async () => {
+      await clock.advance(1_000);
+      return stored.flatMap(({ lines }) => lines).length === 3;
+    });
+    const page = { afterSeq: 0, limit: 9, currentOnly: false };
+    const log = await store.readRecords(chunk.lease.batchId, page);
+    t.same(log.map(({ line, status }) => [line, status]).sort(), [
+      [1, 'succeeded'],
+      [2, 'failed'],
+      [3, 'succeeded'],
+    ]);
+    t.match(JSON.parse(log.find(({ line }) => line === 2)?.body ?? ''), {
+      custom_id: 'q2',
+      error: { code: 'internal_error' },
+    });
+  },
+);

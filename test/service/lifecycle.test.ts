@@ -67,6 +67,23 @@ t.test('a pause lets started lines finish and starts no others; a resume goes on
   t.match(await command(service, 'batch_0', 'pause'), [404, { code: 'batch_not_found' }]);
 });
 
+t.test('a resume goes on at once, however long a started line takes', async (t) => {
+  const { server, service } = await setup(t);
+  server.respond({ kind: 'answer', hold: true });
+  const { id } = await service.upload(questions(200));
+  await server.until(() => server.inFlight === 4);
+  await command(service, id, 'pause');
+  server.respond({ kind: 'answer' });
+  await command(service, id, 'resume');
+  // All but one of the lines that were held go on.
+  server.release(3);
+  await until('all others to be done', async () => (await service.batch(id)).line_counts.succeeded === 199);
+  t.equal(server.inFlight, 1);
+  server.release();
+  await ended(service, id);
+  t.equal(server.requests.length, 200, 'no line was asked twice');
+});
+
 t.test('pause_after runs exactly so many lines, then the rest', async (t) => {
   const { server, service } = await setup(t);
   for (const pauseAfter of [1, 20, 256, 300]) {
@@ -311,4 +328,15 @@ t.test('results bring their questions and passages along where they are asked to
   const headers = { range: 'bytes=0-9' };
   t.equal((await service.fetch(`/batches/${id}/results?include=query`, { headers })).status, 200);
   t.equal((await service.fetch(`/batches/${id}/results`, { headers })).status, 206);
+});
+
+t.test('token counts that make no sense cost neither the batch nor the list of batches', async (t) => {
+  const { server, service } = await setup(t);
+  const absurd = Number.MAX_SAFE_INTEGER;
+  server.respond({ kind: 'answer', usage: { prompt_tokens: absurd, completion_tokens: absurd } });
+  const { id } = await service.upload(questions(5));
+  const results = await service.allResults(id);
+  t.ok(results.every((result) => result.status === 'succeeded'));
+  t.match(results[0], { usage: { prompt_tokens: null, completion_tokens: null } });
+  t.match(await service.get('/batches'), { data: [{ id, usage: { total_tokens: 0 } }] });
 });

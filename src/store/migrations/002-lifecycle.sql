@@ -73,6 +73,7 @@ FROM records_1;
 DROP TABLE records_1;
 CREATE UNIQUE INDEX records_by_seq ON records (batch_key, seq);
 CREATE UNIQUE INDEX records_by_line ON records (batch_key, line, run);
+CREATE INDEX records_current ON records (batch_key, seq) WHERE is_current = 1;
 UPDATE batches SET
   log_bytes = coalesce((SELECT max(end_offset) FROM records WHERE batch_key = key), 0),
   ran_lines = (SELECT count(*) FROM records WHERE batch_key = key AND (status = 'succeeded' OR stage IN ('rag', 'generation')) AND status <> 'cancelled');
