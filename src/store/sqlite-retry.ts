@@ -54,8 +54,9 @@ function discount(sql: SqliteStatements, batchKey: number, groups: readonly Row[
   );
 }
 
-/** Chunks without a line of this run stay closed. `lines` ascend, as the chunks do. */
+/** Chunks without a line of this run are closed, and know it. `lines` ascend, as the chunks do. */
 function openChunks(sql: SqliteStatements, batchKey: number, lines: Iterable<Row>): void {
+  sql.run("UPDATE chunk_states SET open_lines = 0, run_lines = '[]' WHERE batch_key = ?", batchKey);
   let chunk: Row | undefined;
   let opened: number[] = [];
   const close = () => {

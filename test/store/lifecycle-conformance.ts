@@ -186,6 +186,28 @@ export function lifecycleConformance(t: Test, open: (t: Test) => Promise<StoreUn
     },
   );
 
+  t.test('a retry leaves the chunks that have none of its lines as they ended', async (t) => {
+    const { store } = await open(t);
+    await uploaded(store, 12);
+    await runAll(store);
+    const only = (line: number) => ({
+      ...UNSUCCESSFUL,
+      statuses: ['succeeded'] as const,
+      customIds: [`q${line}`],
+    });
+    await store.retryBatch('b1', only(1));
+    const openLines = async () => {
+      const lines = Array.from({ length: 12 }, (_, index) => index + 1);
+      const histories = await Promise.all(lines.map((line) => store.lineHistory('b1', line)));
+      return lines.filter((_, index) => histories[index]?.open !== null);
+    };
+    t.same(await openLines(), [1]);
+    await runAll(store);
+    await store.retryBatch('b1', only(9));
+    t.same(await openLines(), [9], 'also where an earlier run had opened another chunk');
+    t.equal((await claimed(store)).firstLine, 9);
+  });
+
   t.test('a retry takes the lines that match, never bad ones, and without any changes nothing', async (t) => {
     const { store } = await open(t);
     await store.beginUpload('b1', null);
