@@ -47,7 +47,8 @@ export class HistoryUploads {
     const keyed = this.#uploads.filter(({ key }) => key !== null);
     const earlier = keyed[number % keyed.length];
     if (!earlier) return;
-    await this.#send(isSame ? earlier : { ...earlier, sent: attemptOf(OTHER) });
+    const other = attemptOf({ ...OTHER, options: earlier.options });
+    await this.#send(isSame ? earlier : { ...earlier, sent: other });
   }
 
   /** The connection breaks after a share of the body: nothing may be left of it. */
