@@ -1,6 +1,7 @@
 // The part of the composition that knows the model servers: where they may be, and the pool that finds them.
 
 import type { Surroundings } from './app-collection.ts';
+import type { ServerReport } from './domain/server-kind.ts';
 import { EndpointProcess } from './embedded/endpoint-process.ts';
 import { type EndpointCandidate, parseEndpoints, sequentialCandidates } from './gpu-pool/candidates.ts';
 import { GpuPool } from './gpu-pool/gpu-pool.ts';
@@ -8,10 +9,11 @@ import { createEndpointSeries, type Metrics } from './metrics.ts';
 import { chatModels } from './model-server/embedding-models.ts';
 import { ModelServerClient } from './model-server/model-server-client.ts';
 
-/** `GPU_CONCURRENCY=auto`: enough to keep an unknown server busy, few enough not to swamp it. */
-const UNKNOWN_SERVER_WINDOW = 4;
-/** Time for a model server to list its models. */
-const PROBE_TIMEOUT_MS = 5_000;
+/** Time for a model server to tell of itself. */
+const INSPECT_TIMEOUT_MS = 5_000;
+/** Time for the tiny completion that proves that a server is back; Ollama may have to load its model for it. */
+const TRIAL_TIMEOUT_MS = 20_000;
+const LOADING_TRIAL_TIMEOUT_MS = 120_000;
 
 export async function openPool(
   around: Surroundings,
@@ -22,13 +24,27 @@ export async function openPool(
   const client = opened.adopt(new ModelServerClient(clock), (it) => it.close());
   const candidates = await endpointCandidates(around, opened);
   for (const candidate of candidates) createEndpointSeries(metrics, candidate.name);
+  const apiKey = settings.GPU_API_KEY ?? null;
   const pool = new GpuPool({
     candidates,
-    window: settings.GPU_CONCURRENCY === 'auto' ? UNKNOWN_SERVER_WINDOW : Number(settings.GPU_CONCURRENCY),
-    probe: async (endpointUrl) => {
-      const apiKey = settings.GPU_API_KEY ?? null;
-      const outcome = await client.listModels({ endpointUrl, apiKey, timeoutMs: PROBE_TIMEOUT_MS });
-      return outcome.kind === 'models' ? { kind: 'models', models: chatModels(outcome.modelIds) } : outcome;
+    gpus: { count: null, source: 'not looked for' },
+    window: settings.GPU_CONCURRENCY === 'auto' ? null : Number(settings.GPU_CONCURRENCY),
+    inspect: async ({ url: endpointUrl, kind }, signal) => {
+      const outcome = await client.listModels({ endpointUrl, apiKey, timeoutMs: INSPECT_TIMEOUT_MS }, signal);
+      if (outcome.kind !== 'models') return outcome;
+      const models = chatModels(outcome.modelIds).map((id) => ({ id, contextTokens: null }));
+      return { ...BARE_REPORT, server: kind ?? 'generic', models };
+    },
+    tryOut: ({ url: endpointUrl, kind, models }, signal) => {
+      const timeoutMs = kind === 'ollama' ? LOADING_TRIAL_TIMEOUT_MS : TRIAL_TIMEOUT_MS;
+      const limits = { totalTimeoutMs: timeoutMs, firstTokenTimeoutMs: timeoutMs, stallTimeoutMs: timeoutMs };
+      const body = {
+        model: models.default ?? '',
+        messages: [{ role: 'user', content: 'Say OK.' }],
+        max_tokens: 1,
+        temperature: 0,
+      };
+      return client.chatCompletion({ endpointUrl, apiKey, body, ...limits }, signal);
     },
     clock,
     log,
@@ -36,6 +52,13 @@ export async function openPool(
   opened.defer(() => pool.stop());
   return pool;
 }
+
+const BARE_REPORT: Omit<ServerReport, 'server' | 'models'> = {
+  kind: 'report',
+  maxRunning: null,
+  kvCapacityTokens: null,
+  load: null,
+};
 
 async function endpointCandidates(
   around: Surroundings,
@@ -45,11 +68,38 @@ async function endpointCandidates(
   if (settings.EMBEDDED_MODEL === 'on') {
     const embedded = new EndpointProcess({ clock, log });
     opened.defer(() => embedded.stop());
-    return [{ name: 'embedded', url: await embedded.start(), model: null, isExpected: true }];
+    return [
+      { name: 'embedded', url: await embedded.start(), model: null, kind: 'generic', isExpected: true },
+    ];
   }
   return settings.GPU_ENDPOINTS === undefined
-    ? sequentialCandidates(settings.GPU_HOST, settings.GPU_BASE_PORT)
+    ? sequentialCandidates(settings.GPU_HOST, settings.GPU_BASE_PORT, 0)
     : parseEndpoints(settings.GPU_ENDPOINTS);
+}
+
+/** Where the usual servers listen by themselves. */
+const USUAL_PORTS = { SGLang: 30_000, vLLM: 8_000 } as const;
+const USUAL_PORT_TIMEOUT_MS = 1_000;
+
+/** Looks where the usual servers would be, when none is on the ports that are looked at; null: nobody is there either. */
+export async function hintAtUsualPorts({ settings, clock }: Surroundings): Promise<string | null> {
+  const { GPU_HOST: host, GPU_ENDPOINTS, EMBEDDED_MODEL } = settings;
+  if (GPU_ENDPOINTS !== undefined || EMBEDDED_MODEL === 'on') return null;
+  const client = new ModelServerClient(clock);
+  try {
+    for (const [name, port] of Object.entries(USUAL_PORTS)) {
+      const [candidate] = sequentialCandidates(host, port, 0);
+      const endpointUrl = candidate?.url ?? '';
+      // Without the key: whoever is there need not be a model server of ours.
+      const call = { endpointUrl, apiKey: null, timeoutMs: USUAL_PORT_TIMEOUT_MS };
+      if ((await client.listModels(call)).kind === 'models') {
+        return `a server answers at ${endpointUrl}, where ${name} usually is: set GPU_BASE_PORT=${port}`;
+      }
+    }
+    return null;
+  } finally {
+    await client.close();
+  }
 }
 
 /** What a person can do when no model server is there. */

@@ -39,7 +39,7 @@ export function intakeServices(settings: Settings, store: Store, scheduler: Sche
 }
 
 /** What an unprivileged process may still write. */
-async function freeDiskBytes(folder: string): Promise<number> {
+export async function freeDiskBytes(folder: string): Promise<number> {
   const { bavail, bsize } = await statfs(folder);
   return bavail * bsize;
 }

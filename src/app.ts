@@ -6,8 +6,9 @@
 import { readFileSync } from 'node:fs';
 import type { FastifyInstance } from 'fastify';
 import { CollectionSide, type Surroundings } from './app-collection.ts';
-import { howToGoOn, openPool } from './app-endpoints.ts';
+import { hintAtUsualPorts, howToGoOn, openPool } from './app-endpoints.ts';
 import { intakeServices } from './app-intake.ts';
+import { refreshGauges } from './app-metrics.ts';
 import type { Settings } from './config.ts';
 import type { BatchOptions } from './domain/options.ts';
 import { RagmillError } from './errors.ts';
@@ -153,10 +154,11 @@ function servicesOf(
   return {
     store,
     scheduler,
+    pool,
     metrics,
     readiness: () => readinessOf(around, collection, pool, stops.draining),
     waitingFor: (model) => collection.waitingFor ?? pool.waitingFor(model),
-    beforeScrape: () => refreshGauges(metrics, pool, collection),
+    beforeScrape: () => refreshGauges(parts, settings.DATA_DIR, clock),
     defaultOptions: defaultOptions(settings),
     defaultSystemPrompt: DEFAULT_SYSTEM_PROMPT,
     ...intakeServices(settings, store, scheduler),
@@ -181,6 +183,7 @@ async function bringUp(
     pool.open();
     scheduler.open();
     around.log.info({ collectionGeneration: collection.generation }, 'ready');
+    if (!pool.isServing) pool.hint = await hintAtUsualPorts(around);
     const missing = pool.isServing ? null : pool.waitingFor(around.settings.MODEL ?? null);
     if (missing !== null) around.log.warn(howToGoOn(missing));
     return null;
@@ -249,6 +252,7 @@ function readinessOf(
   const degraded = [
     ...(around.settings.CORPUS_PATH === undefined ? ['default_corpus'] : []),
     ...(pool.isServing ? [] : ['no_model_server']),
+    ...(pool.isServing && pool.missing > 0 ? ['missing_model_servers'] : []),
   ];
   return {
     isReady: reasons.length === 0,
@@ -256,15 +260,4 @@ function readinessOf(
     degraded,
     collectionGeneration: collection.isReady ? collection.generation : null,
   };
-}
-
-function refreshGauges(metrics: Metrics, pool: GpuPool, collection: CollectionSide): void {
-  metrics.ready.set(collection.isReady ? 1 : 0);
-  metrics.collectionGeneration.set(collection.generation);
-  for (const endpoint of pool.endpoints) {
-    const labels = { endpoint: endpoint.name };
-    metrics.endpointUp.set(labels, endpoint.state.phase === 'up' ? 1 : 0);
-    metrics.endpointWindow.set(labels, endpoint.window);
-    metrics.endpointInFlight.set(labels, endpoint.inFlight);
-  }
 }

@@ -60,7 +60,8 @@ export const settingsSchema = Type.Object({
 
   GPU_ENDPOINTS: Type.Optional(
     Type.String({
-      description: 'Model servers: [name=]url[;model=…], comma separated; unset: the sequential ports',
+      description:
+        'Model servers: [name=]url[;kind=…][;model=…], comma separated; unset: the sequential ports',
     }),
   ),
   GPU_HOST: Type.String({ default: '127.0.0.1', description: 'Host of the sequential ports' }),
@@ -73,7 +74,7 @@ export const settingsSchema = Type.Object({
   GPU_CONCURRENCY: Type.String({
     pattern: '^(auto|[1-9][0-9]{0,3})$',
     default: 'auto',
-    description: '`auto` (4) or a number: requests an endpoint may have in flight',
+    description: '`auto` (as many as turn out best) or a number: requests an endpoint may have in flight',
   }),
   GPU_API_KEY: Type.Optional(Type.String({ description: 'Sent to model servers as a bearer token' })),
   MODEL: Type.Optional(

@@ -9,6 +9,7 @@ export const catalogue = {
   forbidden_origin: { status: 403, title: 'A web page may not change this service' },
   not_found: { status: 404, title: 'No such resource' },
   batch_not_found: { status: 404, title: 'No such batch' },
+  endpoint_not_found: { status: 404, title: 'No such endpoint' },
   line_not_found: { status: 404, title: 'No such line' },
   upload_stalled: { status: 408, title: 'The upload is too slow' },
   batch_finished: { status: 409, title: 'The batch has already ended' },

@@ -22,9 +22,17 @@ const LOOP_QUANTILES = [0.5, 0.99, 1];
 /** From one millisecond to the half hour that a generation may take. */
 const DURATION_BUCKETS_SECONDS = [0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800];
 
-export type Metrics = ReturnType<typeof createMetrics>;
+export type Metrics = ReturnType<typeof defineMetrics>;
 
-export function createMetrics(version: string) {
+export function createMetrics(version: string): Metrics {
+  const metrics = defineMetrics();
+  registerEventLoopDelay(metrics.registry);
+  metrics.buildInfo.set({ version }, 1);
+  beginAtZero(metrics);
+  return metrics;
+}
+
+function defineMetrics() {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const registers = [registry];
@@ -33,7 +41,7 @@ export function createMetrics(version: string) {
   const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
     new Gauge({ name: `ragmill_${name}`, help, labelNames, registers });
 
-  const metrics = {
+  return {
     registry,
     batches: counter('batches_total', 'Batches by the status they reached', ['status']),
     lines: counter('lines_total', 'Lines that ended, by outcome and error code (none: no error)', [
@@ -42,6 +50,16 @@ export function createMetrics(version: string) {
     ]),
     ragOutcomes: counter('rag_outcomes_total', 'RAG stages by outcome', ['outcome']),
     queueLines: gauge('queue_lines', 'Lines claimed by this process that have no record yet'),
+    oldestQueuedAge: gauge(
+      'oldest_queued_age_seconds',
+      'Age of the oldest batch that has lines to run; 0: none',
+    ),
+    diskFree: gauge('disk_free_bytes', 'Free disk of the data folder'),
+    waitingLines: gauge(
+      'waiting_lines',
+      'Retrieved lines that wait: for room at an endpoint, for a model server to be there at all, for their next try',
+      ['reason'],
+    ),
     stageDuration: new Histogram({
       name: 'ragmill_stage_duration_seconds',
       help: 'Time that lines spend in a stage',
@@ -50,11 +68,15 @@ export function createMetrics(version: string) {
       registers,
     }),
     endpointUp: gauge('endpoint_up', '1 while the endpoint takes requests', ['endpoint']),
+    endpointBreakerState: gauge('endpoint_breaker_state', '0 closed, 1 half-open, 2 open', ['endpoint']),
     endpointWindow: gauge('endpoint_window', 'Requests the endpoint may have in flight', ['endpoint']),
     endpointInFlight: gauge('endpoint_inflight', 'Requests the endpoint has in flight', ['endpoint']),
     endpointRequests: counter('endpoint_requests_total', 'Requests by how they ended', ['endpoint', 'class']),
     tokens: counter('tokens_total', 'Tokens by direction, as far as servers report them', ['direction']),
     cachedTokens: counter('cached_tokens_total', 'Prompt tokens that servers took from their prefix caches'),
+    hedges: counter('hedges_total', 'Second calls of lines that took long at the end: sent, won, lost', [
+      'outcome',
+    ]),
     retries: counter('retries_total', 'Generations sent again, by reason', ['reason']),
     collectionRebinds: counter('collection_rebinds_total', 'Times a stale collection handle healed itself'),
     collectionGeneration: gauge('collection_generation', 'Build of the collection in use; 0 before READY'),
@@ -64,17 +86,20 @@ export function createMetrics(version: string) {
     staleWrites: counter('stale_writes_total', 'Groups of records refused because their lease was lost'),
     resultStreams: gauge('result_streams', 'Results being streamed to clients'),
     uploadsRejected: counter('uploads_rejected_total', 'Uploads refused, by error code', ['code']),
+    buildInfo: gauge('build_info', 'Always 1; the version is a label', ['version']),
   };
-  registerEventLoopDelay(registry);
-  gauge('build_info', 'Always 1; the version is a label', ['version']).set({ version }, 1);
+}
 
+/** All label sets that are known beforehand. */
+function beginAtZero(metrics: Metrics): void {
   for (const status of ['created', 'completed', 'cancelled', 'expired']) metrics.batches.inc({ status }, 0);
   metrics.lines.inc({ outcome: 'succeeded', code: 'none' }, 0);
   for (const outcome of ['success', 'soft_failure', 'hard_failure']) metrics.ragOutcomes.inc({ outcome }, 0);
+  for (const reason of ['room', 'model_server', 'retry']) metrics.waitingLines.set({ reason }, 0);
   for (const stage of STAGES) metrics.stageDuration.zero({ stage });
   for (const direction of ['prompt', 'completion']) metrics.tokens.inc({ direction }, 0);
+  for (const outcome of ['sent', 'won', 'lost']) metrics.hedges.inc({ outcome }, 0);
   for (const reason of REQUEST_CLASSES) metrics.retries.inc({ reason }, 0);
-  return metrics;
 }
 
 /** Since the last scrape. The monitor's own period is no delay. */

@@ -18,6 +18,8 @@ export interface ModelFailure {
   readonly message: string;
   /** What the server asked for in Retry-After, in milliseconds. */
   readonly retryAfterMs: number | null;
+  /** Nobody listens there at all: no connection came about. */
+  readonly isRefused?: true;
   /** SHA-256 of the request body, as hex, where one was built. */
   readonly promptHash?: string;
 }

@@ -1,5 +1,6 @@
 // Where model servers may be: the list the settings give, or the sequential ports of one host.
 
+import { SERVER_KINDS, type ServerKind } from '../domain/server-kind.ts';
 import { RagmillError } from '../errors.ts';
 
 export interface EndpointCandidate {
@@ -9,25 +10,31 @@ export interface EndpointCandidate {
   readonly url: string;
   /** The model to ask for; null: the server's only or first chat model. */
   readonly model: string | null;
+  /** What kind of server it is; null: to be found out. */
+  readonly kind: ServerKind | null;
   /** true: the settings name it, so it should be there; false: a port that may well be empty. */
   readonly isExpected: boolean;
 }
 
-/** Sequential ports looked at, holes included, before discovery knows better. */
-const SEQUENTIAL_PORTS = 8;
+/** Fewest sequential ports that are looked at, holes included. */
+const SEQUENTIAL_PORTS_MIN = 8;
+const PORT_MAX = 65_535;
 
-export function sequentialCandidates(host: string, basePort: number): EndpointCandidate[] {
+/** As many ports as there are GPUs, and at least a few. */
+export function sequentialCandidates(host: string, basePort: number, gpus: number): EndpointCandidate[] {
   const authority = host.includes(':') ? `[${host}]` : host;
-  return Array.from({ length: SEQUENTIAL_PORTS }, (_, index) => ({
+  const length = Math.min(Math.max(SEQUENTIAL_PORTS_MIN, gpus), PORT_MAX - basePort + 1);
+  return Array.from({ length }, (_, index) => ({
     name: `gpu-${index}`,
     url: `http://${authority}:${basePort + index}`,
     model: null,
+    kind: null,
     isExpected: false,
   }));
 }
 
 /**
- * Reads `GPU_ENDPOINTS`: comma-separated entries, each `[name=]url[;model=…]`. Throws `config_invalid` naming the
+ * Reads `GPU_ENDPOINTS`: comma-separated entries, each `[name=]url[;kind=…][;model=…]`. Throws `config_invalid` naming the
  * entry.
  */
 export function parseEndpoints(list: string): EndpointCandidate[] {
@@ -67,19 +74,36 @@ function parseEntry(entry: string, index: number): EndpointCandidate {
   if (!/^https?:$/.test(parsed.protocol)) throw invalid(entry, 'only http:// and https:// are supported');
   if (parsed.username || parsed.password)
     throw invalid(entry, 'put the key into GPU_API_KEY, not into the URL');
-  let model: string | null = null;
-  for (const setting of settings) {
-    const [key, value = ''] = setting.split(/=(.*)/);
-    if (key !== 'model' || value === '')
-      throw invalid(entry, `"${setting}" is not a setting; known: model=<name>`);
-    model = value;
-  }
+  const { model, kind } = parseSettings(entry, settings);
   return {
     name: named?.[1] ?? `gpu-${index}`,
     url: `${parsed.origin}${basePath(parsed)}`,
     model,
+    kind,
     isExpected: true,
   };
+}
+
+function parseSettings(
+  entry: string,
+  settings: readonly string[],
+): Pick<EndpointCandidate, 'model' | 'kind'> {
+  let model: string | null = null;
+  let kind: ServerKind | null = null;
+  for (const setting of settings) {
+    const [key, value = ''] = setting.split(/=(.*)/);
+    if (key === 'model' && value !== '') model = value;
+    else if (key === 'kind' && isServerKind(value)) kind = value;
+    else {
+      const known = `model=<name>, kind=<${SERVER_KINDS.join('|')}>`;
+      throw invalid(entry, `"${setting}" is not a setting; known: ${known}`);
+    }
+  }
+  return { model, kind };
+}
+
+function isServerKind(value: string): value is ServerKind {
+  return (SERVER_KINDS as readonly string[]).includes(value);
 }
 
 /** Many tools ask for the URL with /v1, so that is what people paste. */

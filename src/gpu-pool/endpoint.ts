@@ -1,228 +1,290 @@
-// One model server behind its gate: a p-queue whose concurrency is how many requests the server may have in
-// flight. What requests end with decides whether the endpoint gets more of them.
+// One model server behind its gate. What requests end with decides how many it gets, and whether it gets any.
 //
-// (E1) Nothing starts or waits here while the endpoint is down or paused: what waited is handed back unsent.
-// (E2) A refused or dead connection takes the endpoint out at once; a probe brings it back, later each time it
-//      dies again without having answered anything.
-// (E3) A full server (429, 503) is a healthy one: its queue pauses for as long as it asked.
+// (E1) Nothing starts or waits here unless the endpoint is up: what waited when it left is handed back unsent.
+// (E2) Real requests are judged first, looks second: a look that fails while requests run proves nothing.
+// (E3) A full server (429, 503) is a healthy one: it has peace for as long as it asked, then one request at a time until
+//      one is answered.
+// (E4) An endpoint that was out comes back over a trial of the pool's own, never at the expense of a line.
 
-import PQueue from 'p-queue';
+import type { ModelFailure } from '../domain/failure.ts';
 import type { GenerationOutcome } from '../domain/generation.ts';
+import type { ServerKind, ServerReport } from '../domain/server-kind.ts';
 import type { Clock } from '../time.ts';
+import type { BreakerState } from './breaker.ts';
 import type { EndpointCandidate } from './candidates.ts';
+import { EndpointFigures, tokensOf } from './endpoint-figures.ts';
+import { Gate, NOT_SENT, type NotSent } from './gate.ts';
+import { Health } from './health.ts';
+import type { RefusalVerdict } from './refusals.ts';
+import { ServedModels } from './served-models.ts';
+import { AdaptiveWindow } from './window.ts';
 
-export type EndpointState =
-  | { readonly phase: 'unknown' }
-  | { readonly phase: 'up'; readonly models: readonly string[]; readonly defaultModel: string | null }
-  | { readonly phase: 'down'; readonly reason: string; readonly probeAtMs: number };
+/** `absent`: nobody has answered there so far, or nobody does any more; `trial`: it is back, and has to prove it. */
+export type EndpointPhase = 'absent' | 'up' | 'trial' | 'down';
 
-/** Ambiguous failures in a row after which the endpoint is taken out. */
-const AMBIGUOUS_LIMIT = 5;
-/** Misconfigured answers in a row after which an endpoint that has answered is taken out. */
-const MISFIT_LIMIT = 3;
-/** Pause after an overload that named no time, in milliseconds. */
-const OVERLOAD_PAUSE_MS = 1_000;
-/** First and longest wait before a dead endpoint is probed again, in milliseconds. */
-const PROBE_MIN_MS = 500;
-const PROBE_MAX_MS = 5_000;
-/** Wait before a misconfigured endpoint is looked at again, in milliseconds. */
-const MISCONFIGURED_PROBE_MS = 30_000;
-
-/** The request never left: nobody is to blame. */
-export interface NotSent {
-  readonly kind: 'not_sent';
+/** A request that ran, and what its end means. */
+export interface Ended {
+  readonly kind: 'ended';
+  readonly outcome: GenerationOutcome;
+  /** true: the endpoint was dying under it, which is no fault of the line. */
+  readonly isInnocent: boolean;
+  /** Whether a refusal is the last word; null: it was none. */
+  readonly verdict: Promise<RefusalVerdict> | null;
 }
 
-const NOT_SENT: NotSent = { kind: 'not_sent' };
-
 export interface EndpointOptions {
-  readonly window: number;
+  /** Requests in flight; null: as many as turn out best. */
+  readonly fixedWindow: number | null;
   readonly clock: Clock;
   /** Called whenever the endpoint may have room again or has changed its state. */
   readonly onChange: (endpoint: Endpoint) => void;
 }
 
+/** Pause after an overload that named no time, in milliseconds. */
+const OVERLOAD_PAUSE_MS = 1_000;
+/** Of the KV cache: the rest is for answers that turn out longer than expected. */
+const KV_SHARE = 0.9;
+
 export class Endpoint {
   readonly name: string;
   readonly url: string;
-  readonly window: number;
   readonly isExpected: boolean;
-  readonly #configuredModel: string | null;
+  readonly figures = new EndpointFigures();
+  readonly models: ServedModels;
+  readonly #candidate: EndpointCandidate;
   readonly #options: EndpointOptions;
-  readonly #queue: PQueue;
-  #state: EndpointState = { phase: 'unknown' };
-  /** The pause that an overloaded server asked for; null: none now. */
-  #pause: AbortController | null = null;
-  #failuresInRow = 0;
-  #deathsInRow = 0;
-  #misfitsInRow = 0;
-  /** Since it came up. */
-  #hasAnswered = false;
-  /** Hand back the requests that wait at the gate. */
-  readonly #waiting = new Set<() => void>();
+  readonly #window: AdaptiveWindow;
+  readonly #gate: Gate;
+  readonly #health: Health;
+  #report: ServerReport | null = null;
+  /** Why nobody is there. */
+  #absence: string | null = null;
+  #isDrained = false;
+  /** One at a time until one is answered. */
+  #isCautious = false;
 
   constructor(candidate: EndpointCandidate, options: EndpointOptions) {
     this.name = candidate.name;
     this.url = candidate.url;
-    this.window = options.window;
     this.isExpected = candidate.isExpected;
-    this.#configuredModel = candidate.model;
+    this.models = new ServedModels(candidate.model);
+    this.#candidate = candidate;
     this.#options = options;
-    this.#queue = new PQueue({ concurrency: options.window, autoStart: false });
+    this.#window = new AdaptiveWindow({ fixed: options.fixedWindow });
+    this.#gate = new Gate(this.#window.size, options.clock);
+    this.#health = new Health(options.clock);
   }
 
-  get state(): EndpointState {
-    return this.#state;
+  get phase(): EndpointPhase {
+    if (this.#report === null) return 'absent';
+    return ({ closed: 'up', half_open: 'trial', open: 'down' } as const)[this.breakerState];
   }
 
-  /** Requests in flight now. */
+  /** Why it gets no lines; null when it does. */
+  get reason(): string | null {
+    if (this.phase === 'absent') return this.#absence;
+    if (this.phase !== 'up') return this.#health.reason;
+    if (this.#isDrained) return 'drained by hand';
+    return this.#gate.isPausing ? 'full, and asked for patience' : null;
+  }
+
+  get breakerState(): BreakerState {
+    return this.#health.breakerState;
+  }
+
+  /** When an endpoint that is down is to be looked at again, in monotonic milliseconds. */
+  get lookAtMs(): number {
+    return this.#health.lookAtMs;
+  }
+
+  /** null: not told by the settings and not found out yet. */
+  get kind(): ServerKind | null {
+    return this.#report?.server ?? this.#candidate.kind;
+  }
+
+  /** What the server last said of itself; null: nothing so far. */
+  get report(): ServerReport | null {
+    return this.#report;
+  }
+
+  get isDrained(): boolean {
+    return this.#isDrained;
+  }
+
+  /** Requests that it may have in flight now. */
+  get window(): number {
+    return this.#window.size;
+  }
+
   get inFlight(): number {
-    return this.#queue.pending;
+    return this.#gate.inFlight;
+  }
+
+  /** At the gate, not sent yet. */
+  get waiting(): number {
+    return this.#gate.waiting;
   }
 
   /** In flight and waiting, relative to the window: 1 means full. */
   get load(): number {
-    return (this.#queue.pending + this.#waiting.size) / this.window;
+    return this.#gate.load;
   }
 
-  /** The backlog stays with the scheduler, which can still reorder it: only a few may wait here. */
-  get hasRoom(): boolean {
-    const waitingMax = Math.max(2, Math.floor(this.window / 8));
-    return this.#queue.pending + this.#waiting.size < this.window + waitingMax && !this.#queue.isPaused;
-  }
-
-  /** Full, or not opened yet. */
+  /** Asked for patience, or not opened yet. */
   get isPaused(): boolean {
-    return this.#queue.isPaused;
+    return this.#gate.isClosed;
+  }
+
+  /** Refuses one line after the other: a trial has to tell whether it is the endpoint. */
+  get isDoubtful(): boolean {
+    return this.phase === 'up' && this.#health.isDoubtful;
+  }
+
+  /** Whether one more request of this many tokens may run or wait here. */
+  hasRoom(tokens = 0): boolean {
+    return this.#isTaking && this.#gate.hasRoom(tokens);
+  }
+
+  /** Whether it would run at once. */
+  isIdle(tokens = 0): boolean {
+    return this.#isTaking && this.#gate.isIdle(tokens);
   }
 
   serves(model: string | null): boolean {
-    if (this.#state.phase !== 'up') return false;
-    return model === null ? this.#state.defaultModel !== null : this.#state.models.includes(model);
-  }
-
-  get defaultModel(): string | null {
-    return this.#state.phase === 'up' ? this.#state.defaultModel : null;
+    return this.phase === 'up' && !this.#isDrained && this.models.has(model);
   }
 
   /** Opens the gate: nothing starts before the service is READY. */
   open(): void {
-    this.#queue.start();
+    this.#gate.open();
   }
 
-  /**
-   * Runs one request through the gate and learns from how it ends. `not_sent`: the gate closed before its turn came.
-   */
-  async run(request: () => Promise<GenerationOutcome>): Promise<GenerationOutcome | NotSent> {
-    if (this.#state.phase !== 'up') return NOT_SENT;
-    const { promise: released, resolve } = Promise.withResolvers<NotSent>();
-    const release = () => resolve(NOT_SENT);
-    this.#waiting.add(release);
-    const ran = this.#queue.add(async () => {
-      this.#waiting.delete(release);
-      const ending = await request();
-      // Within the task: when it returns, the queue starts what waits before anybody else gets to know.
-      this.#learn(ending);
-      return ending;
-    });
+  /** Runs one request through the gate and learns from how it ends. `not_sent`: the gate closed before its turn came. */
+  async run(request: () => Promise<GenerationOutcome>, tokens = 0): Promise<Ended | NotSent> {
+    if (!this.#isTaking) return NOT_SENT;
     try {
-      return await Promise.race([ran, released]);
+      return await this.#gate.run(async () => {
+        const { epoch } = this.#window;
+        const startedAtMs = this.#options.clock.monotonicMs();
+        const outcome = await request();
+        // Within the task: when it returns, the queue starts what waits before anybody else gets to know.
+        return this.#learn(outcome, epoch, this.#options.clock.monotonicMs() - startedAtMs);
+      }, tokens);
     } finally {
       // Also after a surprise: its place is free.
+      if (this.inFlight === 0) this.#health.giveUp();
       this.#options.onChange(this);
     }
   }
 
   /** Hands back what waits at the gate: it may run elsewhere. What is in flight goes on. */
   releaseWaiting(): void {
-    for (const release of this.#waiting) release();
-    this.#waiting.clear();
-    this.#queue.clear();
+    this.#gate.releaseWaiting();
   }
 
-  markUp(models: readonly string[]): void {
-    const defaultModel = this.#configuredModel ?? models[0] ?? null;
-    if (this.#state.phase !== 'up') this.#hasAnswered = false;
-    this.#setState({ phase: 'up', models, defaultModel });
+  /** The same, and what waits for a verdict need not wait for it any more. */
+  handBack(): void {
+    this.#gate.releaseWaiting();
+    this.#health.giveUp();
   }
 
-  markDown(reason: string, probeInMs: number): void {
-    this.releaseWaiting();
-    if (this.#pause) this.#resume();
-    this.#setState({ phase: 'down', reason, probeAtMs: this.#options.clock.monotonicMs() + probeInMs });
+  /** A look succeeded. An endpoint that was out is now to be tried. */
+  saw(report: ServerReport): void {
+    this.#report = report;
+    this.models.update(report.models);
+    this.#window.hint({ maxRunning: report.maxRunning, isSerial: report.server === 'ollama' });
+    this.#gate.tokensMax = report.kvCapacityTokens === null ? null : report.kvCapacityTokens * KV_SHARE;
+    if (report.load !== null) this.#window.queueing(report.load.waiting);
+    this.#health.seen();
+    this.#fit();
+    this.#options.onChange(this);
+  }
+
+  /** A look failed. While requests are in flight their own outcomes say more. */
+  missed(failure: ModelFailure): void {
+    if (this.#report === null) this.#absence = failure.message;
+    else if (this.phase !== 'up' || (failure.class === 'hard' && this.inFlight === 0)) {
+      this.#health.missed(failure);
+      this.#leave();
+    }
+    this.#options.onChange(this);
+  }
+
+  /** How the trial of an endpoint that was out, or is doubtful, has ended. */
+  tried(outcome: GenerationOutcome): void {
+    if (this.#health.tried(outcome)) this.#window.reopen();
+    if (this.phase !== 'up') this.#leave();
+    this.#fit();
+    this.#options.onChange(this);
+  }
+
+  /** A line that was refused here was answered elsewhere. */
+  contradicted(): void {
+    this.#health.contradicted();
+    if (this.phase !== 'up') this.#leave();
+    this.#options.onChange(this);
+  }
+
+  /** The server was stopped for good: whoever appears there again is a new one. */
+  forget(): void {
+    this.#report = null;
+    this.models.update([]);
+    this.#health.forget();
+    this.#options.onChange(this);
+  }
+
+  /** By hand: what runs ends, and nothing new is sent until resume(). */
+  drain(): void {
+    this.#isDrained = true;
+    this.handBack();
+    this.#options.onChange(this);
+  }
+
+  resume(): void {
+    this.#isDrained = false;
+    this.#options.onChange(this);
   }
 
   stop(): void {
-    this.#pause?.abort();
-    this.#pause = null;
-    this.#queue.pause();
-    this.releaseWaiting();
+    this.#gate.close();
+    this.#health.giveUp();
   }
 
-  #learn(outcome: GenerationOutcome): void {
+  get #isTaking(): boolean {
+    return this.phase === 'up' && !this.#isDrained && !this.#health.isDoubtful;
+  }
+
+  #learn(outcome: GenerationOutcome, epoch: number, durationMs: number): Ended {
+    this.figures.ended(outcome, durationMs);
     if (outcome.kind === 'success') {
-      this.#failuresInRow = 0;
-      this.#misfitsInRow = 0;
-      this.#deathsInRow = 0;
-      this.#hasAnswered = true;
-      return;
+      this.#isCautious = false;
+      this.#health.answered();
+      this.#window.answered({ epoch, tokens: tokensOf(outcome), durationMs, inFlight: this.inFlight });
+      this.#fit();
+      return { kind: 'ended', outcome, isInnocent: false, verdict: null };
     }
-    if (this.#state.phase !== 'up') return;
-    switch (outcome.class) {
-      case 'hard':
-        this.#die(outcome.message);
-        break;
-      case 'ambiguous':
-        this.#failuresInRow += 1;
-        if (this.#failuresInRow >= AMBIGUOUS_LIMIT) this.#die(outcome.message);
-        break;
-      case 'overload':
-        this.#pauseFor(outcome.retryAfterMs ?? OVERLOAD_PAUSE_MS);
-        break;
-      case 'misconfigured':
-        this.#misfitsInRow += 1;
-        // A server that has answered others may only dislike this one request.
-        if (!this.#hasAnswered || this.#misfitsInRow >= MISFIT_LIMIT) {
-          this.markDown(outcome.message, MISCONFIGURED_PROBE_MS);
-        }
-        break;
-      case 'request':
-      case 'cancelled':
-        break;
-      default:
-        outcome.class satisfies never;
+    const wasUp = this.phase === 'up';
+    const verdict = this.#health.failed(outcome);
+    if (wasUp && outcome.class === 'overload') {
+      this.#window.overloaded(epoch);
+      this.#isCautious = true;
+      this.#gate.pause(outcome.retryAfterMs ?? OVERLOAD_PAUSE_MS, () => this.#options.onChange(this));
     }
+    if (wasUp && this.phase !== 'up') this.#leave();
+    // What waits at the gate of a doubtful one need not share its fate.
+    else if (this.isDoubtful) this.handBack();
+    this.#fit();
+    return { kind: 'ended', outcome, isInnocent: !wasUp, verdict };
   }
 
-  #die(reason: string): void {
-    const waitMs = Math.min(PROBE_MAX_MS, PROBE_MIN_MS * 2 ** this.#deathsInRow);
-    this.#deathsInRow += 1;
-    this.#failuresInRow = 0;
-    this.markDown(reason, waitMs);
+  #leave(): void {
+    this.handBack();
+    this.#gate.endPause();
+    this.#isCautious = false;
+    this.#fit();
   }
 
-  #pauseFor(durationMs: number): void {
-    if (this.#queue.isPaused) return;
-    this.#queue.pause();
-    this.releaseWaiting();
-    this.#pause = new AbortController();
-    this.#options.clock.sleep(durationMs, this.#pause.signal).then(
-      () => this.#resume(),
-      () => {
-        // Stopped, or resumed before its time.
-      },
-    );
-  }
-
-  #resume(): void {
-    this.#pause?.abort();
-    this.#pause = null;
-    this.#queue.start();
-    this.#options.onChange(this);
-  }
-
-  #setState(state: EndpointState): void {
-    this.#state = state;
-    this.#options.onChange(this);
+  #fit(): void {
+    this.#gate.size = this.#isCautious ? 1 : this.#window.size;
   }
 }

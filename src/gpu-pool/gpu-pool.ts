@@ -1,59 +1,65 @@
 // The pool: which endpoints there are, which of them are up, and which one gets the next line.
 
-import type { ModelFailure } from '../domain/failure.ts';
 import type { Clock } from '../time.ts';
 import type { EndpointCandidate } from './candidates.ts';
 import { Endpoint } from './endpoint.ts';
-
-/** How a look at a server ends: the chat models it serves, or why it cannot be used. */
-type ProbeOutcome = { readonly kind: 'models'; readonly models: readonly string[] } | ModelFailure;
+import { type EndpointState, stateOf } from './endpoint-state.ts';
+import { EndpointWatch, type EndpointWatchOptions } from './endpoint-watch.ts';
+import { isKnown, waitingFor } from './pool-words.ts';
 
 interface PoolLog {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
 }
 
-export interface GpuPoolOptions {
+export interface GpusFound {
+  /** null: nobody knows. */
+  readonly count: number | null;
+  /** What told it, for people. */
+  readonly source: string;
+}
+
+export interface GpuPoolOptions extends Pick<EndpointWatchOptions, 'inspect' | 'tryOut'> {
   readonly candidates: readonly EndpointCandidate[];
-  /** Requests that each endpoint may have in flight. */
-  readonly window: number;
-  readonly probe: (url: string) => Promise<ProbeOutcome>;
+  /** Requests that each endpoint may have in flight; null: as many as turn out best. */
+  readonly window: number | null;
+  /** How many GPUs there are, and so model servers there should be. */
+  readonly gpus: GpusFound;
   readonly clock: Clock;
   readonly log: PoolLog;
 }
 
-/** How often every candidate that is not up is looked at, in milliseconds. */
-const SCAN_INTERVAL_MS = 2_000;
-/** How often an endpoint that is up is asked for its models again, in milliseconds. */
-const REFRESH_INTERVAL_MS = 15_000;
-
 export class GpuPool {
   readonly endpoints: readonly Endpoint[];
   readonly #options: GpuPoolOptions;
-  readonly #stopped = new AbortController();
-  readonly #refreshAtMs = new Map<Endpoint, number>();
-  readonly #phases = new Map<Endpoint, string>();
+  readonly #watch: EndpointWatch;
+  /** What the log last said of each endpoint. */
+  readonly #said = new Map<Endpoint, string>();
   readonly #pickedAt = new Map<Endpoint, number>();
   #picks = 0;
   #onRoom: () => void = () => {};
-  #scanning: Promise<void> = Promise.resolve();
+  /** What to do when nobody is there; null: nothing that is known. */
+  hint: string | null = null;
 
   constructor(options: GpuPoolOptions) {
     this.#options = options;
+    const { clock, log } = options;
+    const onChange = (endpoint: Endpoint) => this.#changed(endpoint);
     this.endpoints = options.candidates.map(
-      (candidate) =>
-        new Endpoint(candidate, {
-          window: options.window,
-          clock: options.clock,
-          onChange: (endpoint) => this.#changed(endpoint),
-        }),
+      (candidate) => new Endpoint(candidate, { fixedWindow: options.window, clock, onChange }),
     );
+    this.#watch = new EndpointWatch({
+      ...options,
+      endpoints: this.endpoints,
+      onSurprise: (endpoint, error) =>
+        log.error({ err: error, endpoint: endpoint.name }, 'endpoint could not be looked at'),
+    });
   }
 
   /** Looks at every candidate once, then keeps looking until stop(). */
-  async start(): Promise<void> {
-    await this.#scan();
-    this.#scanning = this.#keepScanning();
+  start(): Promise<void> {
+    return this.#watch.start();
   }
 
   /** Lets requests through: called once the collection is READY. */
@@ -67,14 +73,25 @@ export class GpuPool {
     this.#onRoom = onRoom;
   }
 
+  /** Those that the settings name, or that were found. */
+  get known(): Endpoint[] {
+    return this.endpoints.filter(isKnown);
+  }
+
+  find(name: string): Endpoint | null {
+    return this.known.find((endpoint) => endpoint.name === name) ?? null;
+  }
+
   /**
-   * The least loaded endpoint with room that serves the model (null: any model), or null when there is none now.
-   * Endpoints in `avoid` are taken only when no other one that is up serves the model.
+   * The least loaded endpoint with room for so many tokens that serves the model (null: any model), or null when there is
+   * none now. Endpoints in `avoid` are taken only when no other one that is up serves the model.
    */
-  pick(model: string | null, avoid: ReadonlySet<string>): Endpoint | null {
+  pick(model: string | null, avoid: ReadonlySet<string>, tokens = 0): Endpoint | null {
     const serving = this.endpoints.filter((endpoint) => endpoint.serves(model));
     const preferred = serving.filter((endpoint) => !avoid.has(endpoint.name));
-    const eligible = (preferred.length > 0 ? preferred : serving).filter((endpoint) => endpoint.hasRoom);
+    const eligible = (preferred.length > 0 ? preferred : serving).filter((endpoint) =>
+      endpoint.hasRoom(tokens),
+    );
     const [first] = eligible.sort((a, b) => a.load - b.load || this.#lastPick(a) - this.#lastPick(b));
     if (!first) return null;
     this.#picks += 1;
@@ -82,19 +99,24 @@ export class GpuPool {
     return first;
   }
 
+  /** Whether another endpoint that is up serves the model: one that is not among `names`. */
+  isServedBeside(names: ReadonlySet<string>, model: string | null): boolean {
+    return this.endpoints.some((endpoint) => !names.has(endpoint.name) && endpoint.serves(model));
+  }
+
   /** True when all that should be up is, and none of them serves the model: waiting would be in vain. */
   servesNowhere(model: string): boolean {
-    const known = this.endpoints.filter((endpoint) => this.#isKnown(endpoint));
+    const { known } = this;
     return (
       known.length > 0 &&
-      known.every((endpoint) => endpoint.state.phase === 'up') &&
+      known.every((endpoint) => endpoint.phase === 'up' && !endpoint.isDrained) &&
       !known.some((endpoint) => endpoint.serves(model))
     );
   }
 
   /** Whether any endpoint would take a request now. */
   get hasRoom(): boolean {
-    return this.endpoints.some((endpoint) => endpoint.state.phase === 'up' && endpoint.hasRoom);
+    return this.endpoints.some((endpoint) => endpoint.hasRoom());
   }
 
   /** Whether some endpoint that is up has a chat model, be it busy or not. */
@@ -102,92 +124,50 @@ export class GpuPool {
     return this.endpoints.some((endpoint) => endpoint.serves(null));
   }
 
+  get gpus(): GpusFound {
+    return this.#options.gpus;
+  }
+
+  /** Requests that all endpoints that are up may have in flight together. */
+  get slots(): number {
+    return this.endpoints.reduce((sum, { phase, window }) => sum + (phase === 'up' ? window : 0), 0);
+  }
+
+  /** How many model servers should be there and are not up. */
+  get missing(): number {
+    const up = this.endpoints.filter((endpoint) => endpoint.phase === 'up').length;
+    const expected = this.endpoints.filter((endpoint) => endpoint.isExpected).length;
+    return Math.max(0, Math.max(expected, this.gpus.count ?? 0) - up);
+  }
+
   /** Why nothing can be generated by this model (null: any) now, in one line; null when something can. */
   waitingFor(model: string | null): string | null {
-    const serving = this.endpoints.filter((endpoint) => endpoint.serves(model));
-    if (serving.some((endpoint) => !endpoint.isPaused)) return null;
-    if (serving.length > 0) return `${namesOf(serving)} to have room again: full, and asked for patience`;
-    const up = this.endpoints.filter((endpoint) => endpoint.state.phase === 'up');
-    const down = this.#knownDown();
-    if (up.length > 0) {
-      const wanted = model === null ? 'a chat model' : `a server of the model "${model}"`;
-      return `${wanted} (none at ${namesOf(up)}${down === '' ? '' : `; ${down}`})`;
-    }
-    return down === ''
-      ? `a model server: none answered at ${describeUrls(this.endpoints.map((endpoint) => endpoint.url))}`
-      : `a model server to come back (${down})`;
+    return waitingFor(this.endpoints, model, this.hint);
   }
 
   async stop(): Promise<void> {
-    this.#stopped.abort();
     for (const endpoint of this.endpoints) endpoint.stop();
-    await this.#scanning;
+    await this.#watch.stop();
   }
 
-  async #keepScanning(): Promise<void> {
-    while (!this.#stopped.signal.aborted) {
-      try {
-        await this.#options.clock.sleep(SCAN_INTERVAL_MS / 4, this.#stopped.signal);
-      } catch {
-        return;
-      }
-      await this.#scan();
-    }
-  }
-
-  async #scan(): Promise<void> {
-    const nowMs = this.#options.clock.monotonicMs();
-    const due = this.endpoints.filter((endpoint) => nowMs >= this.#dueAtMs(endpoint));
-    await Promise.all(due.map((endpoint) => this.#look(endpoint)));
-  }
-
-  #dueAtMs(endpoint: Endpoint): number {
-    const { state } = endpoint;
-    if (state.phase === 'down') return state.probeAtMs;
-    return state.phase === 'up' ? (this.#refreshAtMs.get(endpoint) ?? 0) : 0;
-  }
-
-  async #look(endpoint: Endpoint): Promise<void> {
-    const outcome = await this.#options.probe(endpoint.url);
-    if (this.#stopped.signal.aborted) return;
-    this.#refreshAtMs.set(endpoint, this.#options.clock.monotonicMs() + REFRESH_INTERVAL_MS);
-    if (outcome.kind === 'models') endpoint.markUp(outcome.models);
-    // While requests are in flight their own outcomes say more than a probe does.
-    else if (endpoint.state.phase !== 'up' || (outcome.class === 'hard' && endpoint.inFlight === 0)) {
-      endpoint.markDown(outcome.message, SCAN_INTERVAL_MS);
-    }
-  }
-
-  /** One log line for every change of phase; a port where nothing ever answered is no endpoint and says nothing. */
   #changed(endpoint: Endpoint): void {
-    const { state } = endpoint;
-    const before = this.#phases.get(endpoint);
-    if (state.phase !== before && (before !== undefined || state.phase === 'up')) {
-      this.#phases.set(endpoint, state.phase);
-      const fields = { endpoint: endpoint.name, url: endpoint.url };
-      if (state.phase === 'up') {
-        this.#options.log.info({ ...fields, models: state.models }, 'endpoint is up');
-      } else if (state.phase === 'down') {
-        this.#options.log.warn({ ...fields, reason: state.reason }, 'endpoint is down');
-      }
-    }
+    this.#say(endpoint);
     this.#onRoom();
   }
 
-  /** The endpoints that should be up and are not, each with its reason. */
-  #knownDown(): string {
-    return this.endpoints
-      .flatMap((endpoint) =>
-        endpoint.state.phase === 'down' && this.#isKnown(endpoint)
-          ? [`${endpoint.name}: ${endpoint.state.reason}`]
-          : [],
-      )
-      .join('; ');
-  }
-
-  /** Named by the settings, or seen up before: not just a port that may be empty. */
-  #isKnown(endpoint: Endpoint): boolean {
-    return endpoint.isExpected || this.#phases.has(endpoint);
+  /** One log line for every change of state; a port where nobody ever answered is no endpoint and says nothing. */
+  #say(endpoint: Endpoint): void {
+    const state = stateOf(endpoint);
+    const before = this.#said.get(endpoint);
+    if (state === before || (before === undefined && state === 'absent' && !endpoint.isExpected)) return;
+    this.#said.set(endpoint, state);
+    const { name, url, kind, reason } = endpoint;
+    const fields = { endpoint: name, url };
+    if (state === 'up')
+      this.#options.log.info({ ...fields, kind, models: endpoint.models.ids }, 'endpoint is up');
+    else if (state === 'down') this.#options.log.warn({ ...fields, reason }, 'endpoint is down');
+    else if (before === undefined) this.#options.log.warn({ ...fields, reason }, 'endpoint does not answer');
+    else this.#options.log.info(fields, STATE_MESSAGES[state]);
   }
 
   #lastPick(endpoint: Endpoint): number {
@@ -195,11 +175,11 @@ export class GpuPool {
   }
 }
 
-function describeUrls(urls: readonly string[]): string {
-  const [first, last] = [urls[0] ?? 'no address', urls.at(-1)];
-  return urls.length <= 2 ? urls.join(', ') : `${first} … ${last}`;
-}
-
-function namesOf(endpoints: readonly Endpoint[]): string {
-  return endpoints.map((endpoint) => endpoint.name).join(', ');
-}
+const STATE_MESSAGES: Readonly<Record<EndpointState, string>> = {
+  absent: 'endpoint is gone',
+  up: 'endpoint is up',
+  trial: 'endpoint is back, and is tried',
+  down: 'endpoint is down',
+  draining: 'endpoint is being drained',
+  drained: 'endpoint is drained',
+};

@@ -29,6 +29,7 @@ interface FailureDetails {
   /** Where the code that goes with the class is not the exact one. */
   readonly code?: ErrorCode;
   readonly retryAfterMs?: number | null;
+  readonly isRefused?: boolean;
 }
 
 export function modelFailure(
@@ -37,7 +38,14 @@ export function modelFailure(
   details: FailureDetails = {},
 ): ModelFailure {
   const code = details.code ?? CODE_OF_CLASS[failureClass];
-  return { kind: 'failure', class: failureClass, code, message, retryAfterMs: details.retryAfterMs ?? null };
+  return {
+    kind: 'failure',
+    class: failureClass,
+    code,
+    message,
+    retryAfterMs: details.retryAfterMs ?? null,
+    ...(details.isRefused ? { isRefused: true } : {}),
+  };
 }
 
 export function cancelledFailure(): ModelFailure {

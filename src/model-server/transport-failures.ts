@@ -3,12 +3,9 @@
 import type { ModelFailure } from '../domain/failure.ts';
 import { cancelledFailure, invalidAnswer, modelFailure } from './failures.ts';
 
-const UNREACHABLE: ReadonlySet<string> = new Set([
+/** No connection came about. */
+const REFUSED: ReadonlySet<string> = new Set([
   'ECONNREFUSED',
-  'ECONNRESET',
-  'ECONNABORTED',
-  'EPIPE',
-  'ETIMEDOUT',
   'EHOSTUNREACH',
   'EHOSTDOWN',
   'ENETUNREACH',
@@ -16,6 +13,13 @@ const UNREACHABLE: ReadonlySet<string> = new Set([
   'ENOTFOUND',
   'EAI_AGAIN',
   'UND_ERR_CONNECT_TIMEOUT',
+]);
+/** A connection broke; of ETIMEDOUT nobody knows when. */
+const BROKEN: ReadonlySet<string> = new Set([
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'ETIMEDOUT',
   'UND_ERR_SOCKET',
 ]);
 const CLIENT_CLOSED: ReadonlySet<string> = new Set(['UND_ERR_DESTROYED', 'UND_ERR_CLOSED']);
@@ -28,7 +32,10 @@ export function transportFailure(error: unknown, hasHead: boolean): ModelFailure
   const code = codeOf(error);
   if (CLIENT_CLOSED.has(code)) return cancelledFailure();
   if (hasHead) return invalidAnswer(`the answer was cut off (${code})`);
-  if (UNREACHABLE.has(code)) return modelFailure('hard', `the model server cannot be reached (${code})`);
+  const isRefused = REFUSED.has(code);
+  if (isRefused || BROKEN.has(code)) {
+    return modelFailure('hard', `the model server cannot be reached (${code})`, { isRefused });
+  }
   if (MISCONFIGURED.test(code)) {
     return modelFailure('misconfigured', `the model server cannot be called (${code})`);
   }

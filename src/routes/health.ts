@@ -43,7 +43,7 @@ export function registerHealth(app: FastifyInstance, services: Services): void {
     { schema: { summary: 'Prometheus metrics', tags, produces: ['text/plain'] }, logLevel: 'warn' },
     async (_request, reply) => {
       const { registry } = services.metrics;
-      services.beforeScrape();
+      await services.beforeScrape();
       return reply.type(registry.contentType).send(await registry.metrics());
     },
   );

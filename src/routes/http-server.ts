@@ -8,6 +8,7 @@ import { registerAccessGuard } from './access-guard.ts';
 import { registerLifecycle } from './batch-lifecycle.ts';
 import { batchSchema } from './batch-object.ts';
 import { registerBatches } from './batches.ts';
+import { registerEndpoints } from './endpoints.ts';
 import { registerEvents } from './events.ts';
 import { registerHealth } from './health.ts';
 import { registerLines } from './lines.ts';
@@ -64,6 +65,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Fast
   registerLines(app, options.services);
   registerResults(app, options.services);
   registerEvents(app, options.services);
+  registerEndpoints(app, options.services);
   registerHealth(app, options.services);
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
   return app;

@@ -1,6 +1,7 @@
 // What the routes need of the rest of the program.
 
 import type { BatchOptions } from '../domain/options.ts';
+import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
 import type { Metrics } from '../metrics.ts';
 import type { UploadLimits } from '../scheduler/line-intake.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
@@ -22,6 +23,7 @@ export interface Readiness {
 export interface Services {
   readonly store: Store;
   readonly scheduler: Scheduler;
+  readonly pool: GpuPool;
   readonly metrics: Metrics;
   readonly readiness: () => Readiness;
   /** What lines that ask for this model (null: any) wait for; null when nothing is in their way. */
@@ -37,7 +39,7 @@ export interface Services {
   readonly estimateBasis: () => EstimateBasis;
   readonly clock: Clock;
   /** Brings the gauges up to date. */
-  readonly beforeScrape: () => void;
+  readonly beforeScrape: () => Promise<void>;
   /** Aborted when the service begins to stop: it is not ready any more, and uploads are refused. */
   readonly draining: AbortSignal;
   /** Aborted when running work has had its grace: streams end, broken off. */

@@ -7,7 +7,7 @@ import type { Hand } from './hand.ts';
 export interface ClaimerOptions {
   readonly store: Store;
   /** Lines in hand beyond which only batches with nothing in hand are claimed from. */
-  readonly horizonLines: number;
+  readonly horizonLines: () => number;
   readonly horizonBytes: number;
   readonly hand: Pick<Hand, 'lines' | 'bytes' | 'linesOf' | 'isLimited'>;
   /** false: the collection is not READY, and only batches whose lines end without running are claimed from. */
@@ -75,7 +75,7 @@ export class Claimer {
     // What runs before the stop of pause_after has to end before more can be told to run.
     if (hand.isLimited(batch.id)) return false;
     // A batch with nothing in hand always gets its first chunk: a small one never waits for a huge one to end.
-    return hand.linesOf(batch.id) === 0 || (hand.lines < horizonLines && hand.bytes < horizonBytes);
+    return hand.linesOf(batch.id) === 0 || (hand.lines < horizonLines() && hand.bytes < horizonBytes);
   }
 
   /** The batch after the one that was claimed from last comes first. */

@@ -11,6 +11,14 @@ export class Feed {
   /** By batch, model, endpoints to avoid and suspicion, in the order of their turns. */
   readonly #queues = new Map<string, Queue>();
 
+  get isEmpty(): boolean {
+    return this.#queues.size === 0;
+  }
+
+  get lines(): number {
+    return this.#queues.values().reduce((sum, queue) => sum + queue.lines.length, 0);
+  }
+
   push(work: Work): void {
     this.#queue(work).lines.push(work);
   }

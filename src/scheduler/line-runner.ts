@@ -11,8 +11,9 @@ import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../time.ts';
+import type { GenerationSettings } from './caller.ts';
 import { type OpenLine, openLinesOf } from './claimed-lines.ts';
-import { Dispatcher, type GenerationSettings } from './dispatcher.ts';
+import { Dispatcher } from './dispatcher.ts';
 import type { PassageKeeper } from './passage-keeper.ts';
 import type { SchedulerLog } from './record-writer.ts';
 import { failedRecord, unrunRecord } from './result-record.ts';
@@ -42,6 +43,8 @@ export interface LineRunnerOptions {
   readonly log: SchedulerLog;
   readonly keeper: PassageKeeper;
   readonly trouble: StoreTrouble;
+  /** Lines in hand that have no record yet. */
+  readonly openLines: () => number;
   readonly onRecord: (
     chunk: LeasedChunk,
     record: NewRecord,
@@ -126,6 +129,10 @@ export class LineRunner {
   /** Lines of aborted chunks leave. */
   dropAborted(): void {
     this.#dispatcher.takeBack((work) => work.chunk.controller.signal.aborted);
+  }
+
+  get waiting(): { readonly room: number; readonly retry: number } {
+    return this.#dispatcher.waiting;
   }
 
   /** No generation starts afterwards; those in flight have `graceMs` to end. */

@@ -23,7 +23,7 @@ import { Upkeep } from './upkeep.ts';
 import type { LeasedChunk } from './work.ts';
 
 export interface SchedulerOptions
-  extends Omit<LineRunnerOptions, 'keeper' | 'trouble' | 'onRecord' | 'onParked' | 'onStale'> {
+  extends Omit<LineRunnerOptions, 'keeper' | 'trouble' | 'openLines' | 'onRecord' | 'onParked' | 'onStale'> {
   readonly store: Store;
   readonly metrics: Metrics;
   readonly clock: Clock;
@@ -31,8 +31,11 @@ export interface SchedulerOptions
   readonly retentionHours: number;
 }
 
-/** Lines retrieved ahead of generation; bytes of raw text in hand. */
-const HORIZON_LINES = 1024;
+/** Lines retrieved ahead of generation, at least and at most, and as a multiple of what the endpoints run at once. */
+const HORIZON_LINES_MIN = 1024;
+const HORIZON_LINES_MAX = 20_000;
+const HORIZON_PER_SLOT = 2;
+/** Raw text in hand. */
 const HORIZON_BYTES = 64 * 1024 * 1024;
 
 export class Scheduler {
@@ -55,7 +58,7 @@ export class Scheduler {
     this.#total = new ProgressMeter(clock);
     this.#claimer = new Claimer({
       store,
-      horizonLines: HORIZON_LINES,
+      horizonLines: () => this.#horizonLines,
       horizonBytes: HORIZON_BYTES,
       hand: this.#hand,
       isOpen: () => this.#state === 'open',
@@ -66,6 +69,7 @@ export class Scheduler {
       ...options,
       keeper: this.#keeper,
       trouble,
+      openLines: () => this.#hand.lines,
       onRecord: (chunk, record, passages) => this.#writer.add(chunk, record, passages),
       onParked: (chunk, lines) => this.#finish(chunk, lines),
       onStale: (chunk) => this.#drop(chunk),
@@ -140,6 +144,11 @@ export class Scheduler {
     return this.#meters.get(batchId)?.linesPerSecond() ?? 0;
   }
 
+  /** How many lines wait for a model server, by what for. */
+  get waiting(): { readonly room: number; readonly retry: number } {
+    return this.#runner.waiting;
+  }
+
   /** Of all batches together. */
   get totalLinesPerSecond(): number {
     return this.#total.linesPerSecond();
@@ -184,7 +193,7 @@ export class Scheduler {
     if (isTerminal(status)) this.#ended(batchId, status);
     else if (status === 'paused') this.#pauseInHand(batchId);
     // Stragglers hold their chunks open for long: room counts by lines, not by chunks.
-    if (chunk.openLines <= 0 || this.#hand.lines <= HORIZON_LINES - CHUNK_LINES) this.nudge();
+    if (chunk.openLines <= 0 || this.#hand.lines <= this.#horizonLines - CHUNK_LINES) this.nudge();
   }
 
   #ended(batchId: string, status: string): void {
@@ -249,6 +258,11 @@ export class Scheduler {
     this.#options.metrics.leaseLost.inc();
     this.#options.log.warn({ batch: lease.batchId, chunk: lease.chunk }, 'lease lost');
     this.#drop(chunk);
+  }
+
+  get #horizonLines(): number {
+    const wanted = this.#options.pool.slots * HORIZON_PER_SLOT;
+    return Math.min(HORIZON_LINES_MAX, Math.max(HORIZON_LINES_MIN, wanted));
   }
 
   #updateQueueLines(): void {

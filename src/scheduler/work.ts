@@ -1,6 +1,7 @@
 // What a process has in hand: leased chunks, and their lines on the way through the stages.
 
 import type { Lease } from '../domain/chunk.ts';
+import type { GenerationOutcome } from '../domain/generation.ts';
 import type { Passage, RetrievalOutcome } from '../domain/passage.ts';
 import type { Attempt } from '../domain/record.ts';
 import type { ParsedLine } from './line-parser.ts';
@@ -51,8 +52,14 @@ export interface Work {
   readonly innocentFailures: { hard: number; overload: number; misconfigured: number };
   /** Endpoints that failed it: the next attempt goes elsewhere if it can. */
   readonly avoid: Set<string>;
+  /** Those among them that refused it. */
+  readonly refusedBy: Set<string>;
+  /** What its prompt and answer take of a KV cache, estimated; 0: not estimated yet. */
+  tokens: number;
   /** Every generation so far, as it ended. */
   readonly tries: Attempt[];
+  /** One of its calls has answered it: whatever the other one ends with is of no interest. */
+  isAnswered: boolean;
 }
 
 /** A line at the beginning of its way. */
@@ -72,8 +79,28 @@ export function beginWork(chunk: LeasedChunk, line: number, parsed: ParsedLine, 
     attempts: 0,
     innocentFailures: { hard: 0, overload: 0, misconfigured: 0 },
     avoid: new Set(),
+    refusedBy: new Set(),
+    tokens: 0,
     tries: [],
+    isAnswered: false,
   };
+}
+
+/** Tries that a record tells of: the last ones. */
+const TRIES_KEPT = 20;
+
+/** A generation of the line has ended, after so long at that endpoint. */
+export function rememberTry(
+  work: Work,
+  outcome: GenerationOutcome,
+  { endpoint, durationMs }: { readonly endpoint: string; readonly durationMs: number },
+): void {
+  if (outcome.kind === 'failure' && outcome.class === 'cancelled') return;
+  work.promptHash = outcome.promptHash ?? work.promptHash;
+  const [ending, code, message] =
+    outcome.kind === 'success' ? ['success', null, null] : [outcome.class, outcome.code, outcome.message];
+  work.tries.push({ endpoint, ending, code, message, durationMs: Math.round(durationMs) });
+  if (work.tries.length > TRIES_KEPT) work.tries.shift();
 }
 
 export function passagesOf(work: Work): readonly Passage[] {

@@ -63,11 +63,12 @@ export class SqliteReader {
   activeBatches(): ActiveBatch[] {
     return this.#sql
       .all(
-        `SELECT id, status, options FROM batches
+        `SELECT id, status, created_at, options FROM batches
          WHERE status IN ('in_progress', 'cancelling', 'finalizing') ORDER BY key`,
       )
       .map((row) => ({
         id: String(row.id),
+        createdAt: Number(row.created_at),
         ending: endingOf(row.status as BatchStatus),
         options: JSON.parse(String(row.options)),
       }));

@@ -45,6 +45,8 @@ export type AppendResult = BatchStatus | 'stale';
 
 export interface ActiveBatch {
   readonly id: string;
+  /** Unix seconds. */
+  readonly createdAt: number;
   readonly options: BatchOptions;
   /** How its open lines end without running; null: they run. */
   readonly ending: 'cancelled' | 'expired' | null;

@@ -38,9 +38,9 @@ export interface FakeRequest {
 }
 
 export async function startFakeModelServer(
-  options: { readonly models?: readonly string[]; readonly respond?: Respond } = {},
+  options: { readonly models?: readonly string[]; readonly respond?: Respond; readonly port?: number } = {},
 ): Promise<FakeModelServer> {
-  const server = new FakeModelServer(options.models ?? ['fake-model']);
+  const server = new FakeModelServer(options.models ?? ['fake-model'], options.port);
   if (options.respond !== undefined) server.respond(options.respond);
   await server.accept();
   return server;
@@ -61,8 +61,10 @@ export class FakeModelServer {
   #http = createServer();
   #port = 0;
 
-  constructor(models: readonly string[]) {
+  /** `port`: 0: any free one. */
+  constructor(models: readonly string[], port = 0) {
     this.models = models;
+    this.#port = port;
   }
 
   get url(): string {

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { pino } from 'pino';
 import type { Test } from 'tap';
+import { GpuPool } from '../../src/gpu-pool/gpu-pool.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { createHttpServer } from '../../src/routes/http-server.ts';
 import type { Services } from '../../src/routes/services.ts';
@@ -11,6 +12,8 @@ import { UploadAdmission } from '../../src/routes/upload-admission.ts';
 import type { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { systemClock } from '../../src/time.ts';
 import { options } from './batch-fixtures.ts';
+import { NO_GPUS } from './pool-fixtures.ts';
+import { recordingLog } from './recording-log.ts';
 import { scratchStore } from './scratch-store.ts';
 
 export interface IntakeAnswer {
@@ -78,6 +81,15 @@ export async function startIntake(
     store,
     // Nothing is claimed: what would run is another test's.
     scheduler: { nudge() {}, linesPerSecond: () => 0 } as unknown as Services['scheduler'],
+    pool: new GpuPool({
+      candidates: [],
+      gpus: NO_GPUS,
+      window: 1,
+      inspect: () => Promise.reject(new Error('there is no endpoint')),
+      tryOut: () => Promise.reject(new Error('there is no endpoint')),
+      clock: systemClock,
+      log: recordingLog().log,
+    }),
     metrics: createMetrics('0.0.0'),
     readiness: () => ({ isReady: true, reasons: [], degraded: [], collectionGeneration: 1 }),
     waitingFor: () => null,
@@ -92,7 +104,7 @@ export async function startIntake(
       linesPerSecond: null,
     }),
     clock: systemClock,
-    beforeScrape: () => {},
+    beforeScrape: async () => {},
     draining: new AbortController().signal,
     closing: new AbortController().signal,
     ...altered,

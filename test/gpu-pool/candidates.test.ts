@@ -4,13 +4,15 @@ import t from 'tap';
 import { RagmillError } from '../../src/errors.ts';
 import { parseEndpoints, sequentialCandidates } from '../../src/gpu-pool/candidates.ts';
 
-t.test('reads plain URLs, names and models', async (t) => {
+t.test('reads plain URLs, names, models and kinds', async (t) => {
   t.same(
-    parseEndpoints('http://a:8000, fast=https://b.test/llm/v1/ ;model=org/big:7b=q4,,http://[::1]:30000/v1,'),
+    parseEndpoints(
+      'http://a:8000, fast=https://b.test/llm/v1/ ;model=org/big:7b=q4,,http://[::1]:30000/v1;kind=sglang,',
+    ),
     [
-      { name: 'gpu-0', url: 'http://a:8000', model: null, isExpected: true },
-      { name: 'fast', url: 'https://b.test/llm', model: 'org/big:7b=q4', isExpected: true },
-      { name: 'gpu-2', url: 'http://[::1]:30000', model: null, isExpected: true },
+      { name: 'gpu-0', url: 'http://a:8000', model: null, kind: null, isExpected: true },
+      { name: 'fast', url: 'https://b.test/llm', model: 'org/big:7b=q4', kind: null, isExpected: true },
+      { name: 'gpu-2', url: 'http://[::1]:30000', model: null, kind: 'sglang', isExpected: true },
     ],
   );
 });
@@ -38,7 +40,8 @@ t.test('refuses what it cannot use, naming the entry and not the key', async (t)
     ['http://a;models=x', /model=<name>/],
     ['http://a;model=', /model=<name>/],
     ['http://a;', /model=<name>/],
-    ['http://a;kind=vllm', /model=<name>/],
+    ['http://a;kind=tgi', /kind=<sglang\|vllm\|ollama\|llamacpp\|generic>/],
+    ['http://a;kind=', /kind=/],
   ] as const) {
     t.throws(() => parseEndpoints(`http://fine,${entry}`), { code: 'config_invalid', message: why }, entry);
     t.throws(() => parseEndpoints(`http://fine,${entry}`), { message: new RegExp(`"${entry}"`) }, entry);
@@ -93,6 +96,7 @@ t.test('what it is given as names, hosts, ports and models comes back, in order'
           name,
           url: `http://${host.toLowerCase()}:${port}`,
           model,
+          kind: null,
           isExpected: true,
         })),
       );
@@ -132,13 +136,15 @@ t.test('whatever it is given, it ends as usable endpoints or as a config_invalid
   );
 });
 
-t.test('looks at eight ports in a row, none of which has to be there', async (t) => {
-  const candidates = sequentialCandidates('127.0.0.1', 11_434);
+t.test('looks at eight ports in a row, or one a GPU, none of which has to be there', async (t) => {
+  const candidates = sequentialCandidates('127.0.0.1', 11_434, 0);
   t.same(
     candidates.map(({ url }) => url),
     Array.from({ length: 8 }, (_, index) => `http://127.0.0.1:${11_434 + index}`),
   );
   t.ok(candidates.every(({ isExpected, model }) => !isExpected && model === null));
   t.equal(new Set(candidates.map(({ name }) => name)).size, 8);
-  t.match(sequentialCandidates('::1', 30_000), [{ url: 'http://[::1]:30000' }]);
+  t.match(sequentialCandidates('::1', 30_000, 1), [{ url: 'http://[::1]:30000' }]);
+  t.equal(sequentialCandidates('127.0.0.1', 11_434, 16).length, 16);
+  t.equal(sequentialCandidates('127.0.0.1', 65_530, 16).at(-1)?.url, 'http://127.0.0.1:65535');
 });

@@ -3,9 +3,11 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import type { FailureClass } from '../../src/domain/failure.ts';
 import type { GenerationOutcome } from '../../src/domain/generation.ts';
-import { Endpoint, type NotSent } from '../../src/gpu-pool/endpoint.ts';
+import { type Ended, Endpoint } from '../../src/gpu-pool/endpoint.ts';
+import type { NotSent } from '../../src/gpu-pool/gate.ts';
 import { modelFailure } from '../../src/model-server/failures.ts';
 import { ManualClock } from '../fakes/manual-clock.ts';
+import { candidate, report } from '../fakes/pool-fixtures.ts';
 import { success } from '../fakes/work-fixtures.ts';
 
 /** An endpoint that is up and open, and requests that a test ends one by one, oldest first. */
@@ -16,29 +18,27 @@ class World {
   readonly #sent: ((outcome: GenerationOutcome) => void)[] = [];
   sent = 0;
 
-  constructor(window: number) {
-    this.endpoint = new Endpoint(
-      { name: 'gpu-0', url: 'http://gpu.test', model: null, isExpected: true },
-      {
-        window,
-        clock: this.clock,
-        onChange: () => {
-          this.changes += 1;
-        },
+  constructor(window: number | null, first = report(['m'])) {
+    this.endpoint = new Endpoint(candidate('gpu-0'), {
+      fixedWindow: window,
+      clock: this.clock,
+      onChange: () => {
+        this.changes += 1;
       },
-    );
+    });
     this.endpoint.open();
-    this.endpoint.markUp(['m']);
+    this.endpoint.saw(first);
   }
 
   /** Sends a request through the gate; it may wait there. */
-  run(): Promise<GenerationOutcome | NotSent> {
+  run(tokens = 0): Promise<Ended | NotSent> {
     return this.endpoint.run(
       () =>
         new Promise((resolve) => {
           this.sent += 1;
           this.#sent.push(resolve);
         }),
+      tokens,
     );
   }
 
@@ -49,19 +49,31 @@ class World {
     resolve(outcome);
   }
 
+  /** It is out, whatever runs. */
+  takeOut(): void {
+    this.endpoint.contradicted();
+    this.endpoint.contradicted();
+  }
+
+  /** It can be looked at again, and its trial goes well. */
+  comeBack(): void {
+    this.endpoint.saw(report(['m']));
+    this.endpoint.tried(success);
+  }
+
   get inFlight(): number {
     return this.#sent.length;
   }
 
-  async ends(outcome: GenerationOutcome): Promise<GenerationOutcome | NotSent> {
+  async ends(outcome: GenerationOutcome): Promise<Ended | NotSent> {
     const running = this.run();
     this.end(outcome);
     return running;
   }
 }
 
-function setup(t: Test, window = 4): World {
-  const world = new World(window);
+function setup(t: Test, window: number | null = 4, first = report(['m'])): World {
+  const world = new World(window, first);
   t.teardown(() => world.endpoint.stop());
   return world;
 }
@@ -95,7 +107,7 @@ t.test('has room for its window and a few that wait', async (t) => {
   ] as const) {
     const world = setup(t, window);
     const runs: Promise<unknown>[] = [];
-    while (world.endpoint.hasRoom) runs.push(world.run());
+    while (world.endpoint.hasRoom()) runs.push(world.run());
     t.equal(runs.length, room, `window ${window}`);
     t.equal(world.endpoint.load, room / window);
     for (const _ of runs) {
@@ -108,13 +120,14 @@ t.test('has room for its window and a few that wait', async (t) => {
 });
 
 t.test('a closed gate sends nothing until it is opened', async (t) => {
-  const endpoint = new Endpoint(
-    { name: 'gpu-0', url: 'http://gpu.test', model: null, isExpected: true },
-    { window: 2, clock: new ManualClock(), onChange: () => {} },
-  );
+  const endpoint = new Endpoint(candidate('gpu-0'), {
+    fixedWindow: 2,
+    clock: new ManualClock(),
+    onChange: () => {},
+  });
   t.teardown(() => endpoint.stop());
-  endpoint.markUp(['m']);
-  t.notOk(endpoint.hasRoom);
+  endpoint.saw(report(['m']));
+  t.notOk(endpoint.hasRoom());
   let isSent = false;
   const running = endpoint.run(async () => {
     isSent = true;
@@ -128,65 +141,64 @@ t.test('a closed gate sends nothing until it is opened', async (t) => {
 
 t.test('serves what it lists, and by default what is configured or comes first', async (t) => {
   const { endpoint } = setup(t);
-  endpoint.markUp(['first', 'second']);
-  t.equal(endpoint.defaultModel, 'first');
+  endpoint.saw(report(['first', 'second']));
+  t.equal(endpoint.models.default, 'first');
   t.ok(endpoint.serves(null) && endpoint.serves('second'));
   t.notOk(endpoint.serves('third'));
-  endpoint.markUp([]);
+  endpoint.saw(report([]));
   t.notOk(endpoint.serves(null), 'a server without models');
-  endpoint.markDown('gone', 500);
+  endpoint.missed(failure('hard'));
   t.notOk(endpoint.serves(null) || endpoint.serves('first'));
-  t.equal(endpoint.defaultModel, null);
 
-  const configured = new Endpoint(
-    { name: 'gpu-1', url: 'http://gpu.test', model: 'mine', isExpected: true },
-    { window: 1, clock: new ManualClock(), onChange: () => {} },
-  );
-  configured.markUp(['first', 'mine']);
-  t.equal(configured.defaultModel, 'mine');
+  const configured = new Endpoint(candidate('gpu-1', { model: 'mine' }), {
+    fixedWindow: 1,
+    clock: new ManualClock(),
+    onChange: () => {},
+  });
+  configured.saw(report(['first', 'mine']));
+  t.equal(configured.models.default, 'mine');
 });
 
-t.test('is out at its first dead connection; what waits is handed back unsent', async (t) => {
+const refused = modelFailure('hard', 'connection refused', { isRefused: true });
+
+t.test('is out at its first refused connection; what waits is handed back unsent', async (t) => {
   const world = setup(t, 1);
   const runs = [world.run(), world.run(), world.run()];
-  world.end(failure('hard'));
+  world.end(refused);
   const [first, ...waiting] = await Promise.all(runs);
-  t.match(first, { class: 'hard' });
+  t.match(first, { outcome: { class: 'hard' } });
   t.same(waiting, [{ kind: 'not_sent' }, { kind: 'not_sent' }]);
   t.same(await world.run(), { kind: 'not_sent' }, 'and so is what comes too late');
   t.equal(world.sent, 1);
-  t.match(world.endpoint.state, {
+  t.match(world.endpoint, {
     phase: 'down',
-    reason: 'it was hard',
-    probeAtMs: world.clock.monotonicMs() + 500,
+    reason: 'connection refused',
+    lookAtMs: world.clock.monotonicMs() + 500,
   });
 });
 
-t.test('the deaths of one moment count as one', async (t) => {
-  const world = setup(t, 4);
-  const runs = [1, 2, 3, 4].map(() => world.run());
-  for (const _ of runs) world.end(failure('hard'));
-  await Promise.all(runs);
-  t.match(world.endpoint.state, { probeAtMs: world.clock.monotonicMs() + 500 });
+t.test('comes back over a trial, with half its window', async (t) => {
+  const world = setup(t, null, report(['m'], { maxRunning: 16 }));
+  t.equal(world.endpoint.window, 16);
+  world.takeOut();
+  world.endpoint.missed(refused);
+  t.equal(world.endpoint.phase, 'down');
+  world.endpoint.saw(report(['m'], { maxRunning: 16 }));
+  t.match(world.endpoint, { phase: 'trial', breakerState: 'half_open' });
+  t.notOk(world.endpoint.hasRoom(), 'no line is sent to find out');
+  world.endpoint.tried(failure('ambiguous'));
+  t.equal(world.endpoint.phase, 'down');
+  world.endpoint.saw(report(['m'], { maxRunning: 16 }));
+  world.endpoint.tried(modelFailure('ambiguous', 'nothing said', { code: 'empty_answer' }));
+  t.match(world.endpoint, { phase: 'up', window: 8, reason: null }, 'an answer without a word is one');
 });
 
-t.test('is probed later each time it dies without having answered, up to a limit', async (t) => {
-  const world = setup(t);
-  const waits: number[] = [];
-  const die = async () => {
-    world.endpoint.markUp(['m']);
-    await world.ends(failure('hard'));
-    const { state } = world.endpoint;
-    if (state.phase !== 'down') throw new Error('it lives');
-    waits.push(state.probeAtMs - world.clock.monotonicMs());
-  };
-  for (let deaths = 0; deaths < 40; deaths += 1) await die();
-  t.same(waits.slice(0, 6), [500, 1000, 2000, 4000, 5000, 5000]);
-  t.equal(waits.at(-1), 5000);
-  world.endpoint.markUp(['m']);
-  await world.ends(success);
-  await die();
-  t.equal(waits.at(-1), 500, 'an answer in between makes it a first death');
+t.test('what was in flight when it went is not the fault of its line', async (t) => {
+  const world = setup(t, 8);
+  const runs = Array.from({ length: 7 }, () => world.run());
+  for (const _ of runs) world.end(failure('ambiguous'));
+  const innocent = (await Promise.all(runs)).map((ended) => ended.kind === 'ended' && ended.isInnocent);
+  t.same(innocent, [false, false, false, false, false, true, true]);
 });
 
 t.test('a full server pauses as long as it asks for, and stays up', async (t) => {
@@ -195,25 +207,48 @@ t.test('a full server pauses as long as it asks for, and stays up', async (t) =>
   world.end(failure('overload', 7_000));
   await overloaded;
   t.same(await waiting, { kind: 'not_sent' }, 'what waits may run elsewhere');
-  t.equal(world.endpoint.state.phase, 'up');
-  t.ok(world.endpoint.isPaused);
+  t.equal(world.endpoint.phase, 'up');
+  t.match(world.endpoint, { isPaused: true, reason: 'full, and asked for patience' });
   await world.clock.advance(6_999);
-  t.notOk(world.endpoint.hasRoom);
+  t.notOk(world.endpoint.hasRoom());
   t.equal(world.sent, 1);
   const changesBefore = world.changes;
   await world.clock.advance(1);
-  t.ok(world.endpoint.hasRoom);
+  t.ok(world.endpoint.hasRoom());
   t.ok(world.changes > changesBefore, 'says that it has room again');
   await world.ends(success);
+});
+
+t.test('after an overload it gets one at a time until one is answered', async (t) => {
+  const world = setup(t, 4);
+  const runs = Array.from({ length: 4 }, () => world.run());
+  for (const _ of runs) world.end(failure('overload'));
+  await Promise.all(runs);
+  await world.clock.advance(1_000);
+  const next = [world.run(), world.run(), world.run()];
+  t.equal(world.inFlight, 1);
+  world.end(success);
+  await next[0];
+  t.equal(world.inFlight, 2, 'and then all');
+  for (const _ of [1, 2]) world.end(success);
+  await Promise.all(next);
+});
+
+t.test('an overload makes the window smaller', async (t) => {
+  const world = setup(t, null, report(['m'], { maxRunning: 10 }));
+  const runs = Array.from({ length: 10 }, () => world.run());
+  for (const _ of runs) world.end(failure('overload'));
+  await Promise.all(runs);
+  t.equal(world.endpoint.window, 7);
 });
 
 t.test('without a Retry-After it pauses for a second', async (t) => {
   const world = setup(t);
   await world.ends(failure('overload'));
   await world.clock.advance(999);
-  t.notOk(world.endpoint.hasRoom);
+  t.notOk(world.endpoint.hasRoom());
   await world.clock.advance(1);
-  t.ok(world.endpoint.hasRoom);
+  t.ok(world.endpoint.hasRoom());
 });
 
 t.test('an endpoint that dies in its pause forgets the pause', async (t) => {
@@ -221,34 +256,30 @@ t.test('an endpoint that dies in its pause forgets the pause', async (t) => {
   const [overloaded, running, waiting] = [world.run(), world.run(), world.run()];
   world.end(failure('overload', 300_000));
   await overloaded;
-  world.end(failure('hard'));
+  world.end(refused);
   await running;
   t.same(await waiting, { kind: 'not_sent' });
   t.equal(world.sent, 2);
-  world.endpoint.markUp(['m']);
-  t.ok(world.endpoint.hasRoom, 'a server that came back is not the one that asked for patience');
+  world.comeBack();
+  t.ok(world.endpoint.hasRoom(), 'a server that came back is not the one that asked for patience');
   t.equal(world.clock.sleepers, 0);
 });
 
-t.test('five ambiguous failures in a row take it out, four and an answer do not', async (t) => {
+t.test('answers that say nothing are not held against it', async (t) => {
   const world = setup(t);
-  for (let round = 0; round < 3; round += 1) {
-    for (let count = 0; count < 4; count += 1) await world.ends(failure('ambiguous'));
-    await world.ends(success);
+  for (let count = 0; count < 20; count += 1) {
+    await world.ends(modelFailure('ambiguous', 'nothing', { code: 'empty_answer' }));
   }
-  for (let count = 0; count < 4; count += 1) await world.ends(failure('ambiguous'));
-  t.equal(world.endpoint.state.phase, 'up');
-  await world.ends(failure('ambiguous'));
-  t.match(world.endpoint.state, { phase: 'down', reason: 'it was ambiguous' });
+  t.equal(world.endpoint.phase, 'up');
 });
 
 t.test('a misconfigured server is out for half a minute, with its reason', async (t) => {
   const world = setup(t);
   await world.ends(failure('misconfigured'));
-  t.match(world.endpoint.state, {
+  t.match(world.endpoint, {
     phase: 'down',
     reason: 'it was misconfigured',
-    probeAtMs: world.clock.monotonicMs() + 30_000,
+    lookAtMs: world.clock.monotonicMs() + 30_000,
   });
 });
 
@@ -257,23 +288,108 @@ t.test('one that has answered may refuse twice in a row before it counts as misc
   for (let round = 0; round < 3; round += 1) {
     await world.ends(success);
     for (let count = 0; count < 2; count += 1) await world.ends(failure('misconfigured'));
-    t.equal(world.endpoint.state.phase, 'up');
+    t.equal(world.endpoint.phase, 'up');
   }
   await world.ends(failure('misconfigured'));
-  t.equal(world.endpoint.state.phase, 'down');
-  world.endpoint.markUp(['m']);
+  t.equal(world.endpoint.phase, 'down');
+  world.comeBack();
   await world.ends(failure('misconfigured'));
-  t.equal(world.endpoint.state.phase, 'down', 'what it answered before does not count');
+  t.equal(world.endpoint.phase, 'down', 'what it answered before does not count');
 });
 
-t.test('neither the lines that a server refuses nor our own cancellations count against it', async (t) => {
+t.test(
+  'a refused line is at fault when the next one is answered, and nobody knows when none is',
+  async (t) => {
+    const world = setup(t);
+    const [bad, good] = [world.run(), world.run()];
+    world.end(failure('request'));
+    const ended = await bad;
+    world.end(success);
+    await good;
+    t.equal(ended.kind === 'ended' && (await ended.verdict), 'final');
+
+    const last = await world.ends(failure('request'));
+    t.equal(last.kind === 'ended' && (await last.verdict), 'elsewhere', 'nothing else was in flight');
+    t.equal(world.endpoint.phase, 'up');
+  },
+);
+
+t.test('refusing one line after the other it gets no more of them until it was tried', async (t) => {
   const world = setup(t);
-  for (let count = 0; count < 20; count += 1) {
-    await world.ends(failure(count % 2 === 0 ? 'request' : 'cancelled'));
-  }
-  t.equal(world.endpoint.state.phase, 'up');
-  t.ok(world.endpoint.hasRoom);
+  for (let count = 0; count < 5; count += 1) await world.ends(failure('request'));
+  t.match(world.endpoint, { phase: 'up', isDoubtful: true });
+  t.notOk(world.endpoint.hasRoom());
+  t.ok(world.endpoint.serves('m'), 'it may well be the lines');
+  world.endpoint.tried(success);
+  t.ok(world.endpoint.hasRoom());
+  for (let count = 0; count < 10; count += 1) await world.ends(failure('request'));
+  world.endpoint.tried(failure('request'));
+  t.match(world.endpoint, { phase: 'down', reason: 'it refuses every request: it was request' });
 });
+
+t.test('one that refuses what others answer is out', async (t) => {
+  const world = setup(t);
+  world.takeOut();
+  t.match(world.endpoint, { phase: 'down', reason: 'it refuses lines that other endpoints answer' });
+});
+
+t.test('our own cancellations count for nothing', async (t) => {
+  const world = setup(t);
+  for (let count = 0; count < 20; count += 1) await world.ends(failure('cancelled'));
+  t.equal(world.endpoint.phase, 'up');
+  t.ok(world.endpoint.hasRoom());
+});
+
+t.test('a look that fails takes it out only while nothing runs, and only if nobody is there', async (t) => {
+  const world = setup(t);
+  world.endpoint.missed(failure('ambiguous'));
+  t.equal(world.endpoint.phase, 'up', 'slow to answer is not dead');
+  const running = world.run();
+  world.endpoint.missed(refused);
+  t.equal(world.endpoint.phase, 'up', 'what runs there knows better');
+  world.end(success);
+  await running;
+  world.endpoint.missed(refused);
+  t.equal(world.endpoint.phase, 'down');
+});
+
+t.test('takes no more than the KV cache holds, but one request always', async (t) => {
+  const world = setup(t, 8);
+  world.endpoint.saw(report(['m'], { kvCapacityTokens: 1_000 }));
+  t.ok(world.endpoint.hasRoom(5_000));
+  const first = world.run(500);
+  t.ok(world.endpoint.hasRoom(400));
+  t.notOk(world.endpoint.hasRoom(401), 'a tenth is kept back');
+  t.notOk(world.endpoint.isIdle(401));
+  world.end(success);
+  await first;
+  t.ok(world.endpoint.hasRoom(900));
+});
+
+t.test('drained by hand it ends what runs and takes nothing until it is resumed', async (t) => {
+  const world = setup(t, 1);
+  const [running, waiting] = [world.run(), world.run()];
+  world.endpoint.drain();
+  t.same(await waiting, { kind: 'not_sent' });
+  t.match(world.endpoint, { phase: 'up', reason: 'drained by hand', inFlight: 1 });
+  t.notOk(world.endpoint.hasRoom() || world.endpoint.serves('m'));
+  world.end(success);
+  t.match(await running, { outcome: { kind: 'success' } });
+  world.endpoint.resume();
+  t.ok(world.endpoint.hasRoom() && world.endpoint.serves('m'));
+});
+
+t.test(
+  'one that is gone for good is a port where nobody is, and its successor is a new server',
+  async (t) => {
+    const world = setup(t, 1);
+    world.takeOut();
+    world.endpoint.forget();
+    t.match(world.endpoint, { phase: 'absent', models: { ids: [] } });
+    world.endpoint.saw(report(['other']));
+    t.match(world.endpoint, { phase: 'up', models: { ids: ['other'] } });
+  },
+);
 
 t.test('stop() leaves no timer, sends nothing more, and hands back what waits', async (t) => {
   const world = setup(t, 1);
@@ -296,7 +412,7 @@ t.test('stop() leaves no timer, sends nothing more, and hands back what waits', 
   t.equal(paused.clock.sleepers, 0);
   paused.end(failure('hard'));
   await overloaded;
-  t.notOk(paused.endpoint.hasRoom);
+  t.notOk(paused.endpoint.hasRoom());
 });
 
 t.test('a request that throws is the caller’s surprise, and gives its place back', async (t) => {
@@ -309,7 +425,7 @@ t.test('a request that throws is the caller’s surprise, and gives its place ba
   );
   t.equal(endpoint.load, 0);
   t.ok(world.changes > changesBefore, 'and says so');
-  t.equal(await endpoint.run(async () => success), success);
+  t.match(await endpoint.run(async () => success), { outcome: success });
 });
 
 t.test(
@@ -329,12 +445,12 @@ t.test(
         const world = new World(window);
         const runs: Promise<unknown>[] = [];
         for (const step of sequence) {
-          const { phase } = world.endpoint.state;
+          const { phase } = world.endpoint;
           const sentBefore = world.sent;
           if (step === 'run') runs.push(world.run());
           else if (step === 'wait') await world.clock.advance(700);
-          else if (step === 'up') world.endpoint.markUp(['m']);
-          else if (step === 'down') world.endpoint.markDown('gone', 500);
+          else if (step === 'up') world.comeBack();
+          else if (step === 'down') world.takeOut();
           else if (world.inFlight > 0)
             world.end(step === 'success' ? success : failure(step as FailureClass));
           await new Promise(setImmediate);
@@ -342,7 +458,7 @@ t.test(
           assert.equal(world.endpoint.inFlight, world.inFlight);
           if (phase !== 'up' && step !== 'up') assert.equal(world.sent, sentBefore, `sent while ${phase}`);
         }
-        world.endpoint.markDown('the end', 500);
+        world.takeOut();
         while (world.inFlight > 0) world.end(success);
         await Promise.all(runs);
         world.endpoint.stop();

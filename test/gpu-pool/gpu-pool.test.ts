@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap';
-import type { EndpointCandidate } from '../../src/gpu-pool/candidates.ts';
+import type { GenerationOutcome } from '../../src/domain/generation.ts';
 import type { Endpoint } from '../../src/gpu-pool/endpoint.ts';
 import { GpuPool } from '../../src/gpu-pool/gpu-pool.ts';
 import { modelFailure } from '../../src/model-server/failures.ts';
@@ -7,46 +7,61 @@ import { ModelServerClient } from '../../src/model-server/model-server-client.ts
 import { systemClock } from '../../src/time.ts';
 import { startFakeModelServer } from '../fakes/fake-model-server.ts';
 import { ManualClock } from '../fakes/manual-clock.ts';
+import { candidate, NO_GPUS, report } from '../fakes/pool-fixtures.ts';
 import { recordingLog } from '../fakes/recording-log.ts';
 import { until } from '../fakes/until.ts';
 import { success } from '../fakes/work-fixtures.ts';
 
 type Answer = readonly string[] | 'hard' | 'misconfigured' | 'ambiguous';
 
-const refused = modelFailure('hard', 'connection refused');
+const refused = modelFailure('hard', 'connection refused', { isRefused: true });
 const nowhere = new Set<string>();
 
 /** A pool whose servers answer probes as the test says, by name; one that is not named refuses. */
 async function setup(
   t: Test,
   answers: Record<string, Answer>,
-  { window = 2, isExpected = true, count = 0 } = {},
+  {
+    window = 2,
+    isExpected = true,
+    count = 0,
+    tryOut = async (_: string): Promise<GenerationOutcome> => success,
+  } = {},
 ) {
   const clock = new ManualClock();
   const { log, lines } = recordingLog();
   const names =
     count > 0 ? Array.from({ length: count }, (_, index) => `gpu-${index}`) : Object.keys(answers);
-  const candidates = names.map(
-    (name): EndpointCandidate => ({ name, url: `http://${name}`, model: null, isExpected }),
-  );
-  let probes = 0;
+  const trials: string[] = [];
+  let looks = 0;
   const pool = new GpuPool({
-    candidates,
+    candidates: names.map((name) => candidate(name, { isExpected })),
+    gpus: NO_GPUS,
     window,
     clock,
     log,
-    probe: async (url) => {
-      probes += 1;
-      const answer = answers[url.replace('http://', '')] ?? 'hard';
-      if (typeof answer !== 'string') return { kind: 'models', models: answer };
+    inspect: async ({ name }) => {
+      looks += 1;
+      const answer = answers[name] ?? 'hard';
+      if (typeof answer !== 'string') return report(answer);
       return answer === 'hard' ? refused : modelFailure(answer, `it is ${answer}`);
+    },
+    tryOut: async ({ name }) => {
+      trials.push(name);
+      return tryOut(name);
     },
   });
   t.teardown(() => pool.stop());
   await pool.start();
   pool.open();
   const endpoint = (name: string) => pool.endpoints.find((one) => one.name === name)!;
-  return { pool, clock, lines, answers, endpoint, probes: () => probes };
+  return { pool, clock, lines, answers, endpoint, trials, looks: () => looks };
+}
+
+/** It is out, whatever runs there. */
+function takeOut(endpoint: Endpoint): void {
+  endpoint.contradicted();
+  endpoint.contradicted();
 }
 
 /** Occupies a place until the test ends. */
@@ -100,7 +115,7 @@ t.test('picks only who serves the model', async (t) => {
   const { pool, endpoint } = await setup(t, { a: ['small'], b: ['small', 'big'], c: 'hard' });
   t.equal(pool.pick('big', nowhere)?.name, 'b');
   t.equal(pool.pick('none', nowhere), null);
-  while (endpoint('b').hasRoom) occupy(t, endpoint('b'));
+  while (endpoint('b').hasRoom()) occupy(t, endpoint('b'));
   t.equal(pool.pick('big', nowhere), null, 'waits rather than asking another model');
 });
 
@@ -109,9 +124,9 @@ t.test('avoids an endpoint as long as another one that is up serves the model', 
   const avoid = new Set(['b']);
   for (let count = 0; count < 3; count += 1) t.equal(pool.pick('m', avoid)?.name, 'a');
   t.equal(pool.pick('rare', avoid)?.name, 'b', 'nobody else has it');
-  while (endpoint('a').hasRoom) occupy(t, endpoint('a'));
+  while (endpoint('a').hasRoom()) occupy(t, endpoint('a'));
   t.equal(pool.pick('m', avoid), null, 'waits for the other one');
-  endpoint('a').markDown('gone', 500);
+  takeOut(endpoint('a'));
   t.equal(pool.pick('m', avoid)?.name, 'b');
   t.ok(pool.pick('m', new Set(['a', 'b'])), 'all avoided: any');
 });
@@ -120,7 +135,7 @@ t.test('a model is served nowhere only when everybody who should be there has sa
   const { pool, endpoint } = await setup(t, { a: ['small'], b: ['big'] });
   t.equal(pool.servesNowhere('big'), false);
   t.equal(pool.servesNowhere('none'), true);
-  endpoint('b').markDown('gone', 500);
+  takeOut(endpoint('b'));
   t.equal(pool.servesNowhere('none'), false, 'the one that is away may have it');
   const ports = await setup(t, { 'gpu-0': ['small'] }, { isExpected: false, count: 4 });
   t.equal(ports.pool.servesNowhere('none'), true, 'empty ports are nobody');
@@ -134,7 +149,7 @@ t.test('says what it waits for: who is dead and why, or where nobody answered', 
     pool.waitingFor(null),
     'a model server to come back (a: connection refused; b: it is misconfigured)',
   );
-  endpoint('a').markUp(['m']);
+  endpoint('a').saw(report(['m']));
   t.equal(pool.waitingFor(null), null);
   t.equal(pool.waitingFor('m'), null);
   t.equal(
@@ -142,35 +157,37 @@ t.test('says what it waits for: who is dead and why, or where nobody answered', 
     'a server of the model "big" (none at a; b: it is misconfigured)',
     'a line that asks for another model',
   );
-  endpoint('a').markUp([]);
-  endpoint('b').markUp([]);
+  endpoint('a').saw(report([]));
+  endpoint('b').saw(report([]));
   t.equal(pool.waitingFor(null), 'a chat model (none at a, b)', 'servers with nothing installed');
 
   const ports = await setup(t, {}, { isExpected: false, count: 8 });
   t.equal(ports.pool.waitingFor(null), 'a model server: none answered at http://gpu-0 … http://gpu-7');
-  ports.endpoint('gpu-3').markUp(['m']);
-  ports.endpoint('gpu-3').markDown('engine dead', 500);
+  ports.pool.hint = 'set this';
+  t.match(ports.pool.waitingFor(null), /http:\/\/gpu-7; set this$/);
+  ports.endpoint('gpu-3').saw(report(['m']));
+  takeOut(ports.endpoint('gpu-3'));
   t.equal(
     ports.pool.waitingFor(null),
-    'a model server to come back (gpu-3: engine dead)',
+    'a model server to come back (gpu-3: it refuses lines that other endpoints answer)',
     'seen before: known',
   );
 });
 
 t.test('full servers are waited for, busy ones are not', async (t) => {
   const { pool, clock, endpoint } = await setup(t, { a: ['m'], b: ['m'] }, { window: 1 });
-  while (endpoint('b').hasRoom) occupy(t, endpoint('b'));
+  while (endpoint('b').hasRoom()) occupy(t, endpoint('b'));
   await endpoint('a').run(async () => modelFailure('overload', 'full', { retryAfterMs: 5_000 }));
   t.equal(pool.waitingFor(null), null, 'b works');
   t.notOk(pool.hasRoom);
   t.ok(pool.isServing);
-  endpoint('b').markDown('gone', 1_000_000);
+  takeOut(endpoint('b'));
   t.match(pool.waitingFor('m'), /^a to have room again/);
   t.ok(pool.isServing);
   await clock.advance(5_000);
   t.equal(pool.waitingFor('m'), null);
   t.ok(pool.hasRoom);
-  endpoint('a').markDown('gone', 1_000_000);
+  takeOut(endpoint('a'));
   t.notOk(pool.hasRoom || pool.isServing);
 });
 
@@ -189,6 +206,7 @@ t.test('finds a server that starts later, and one that comes back', async (t) =>
     [
       ['gpu-2', 'endpoint is up'],
       ['gpu-2', 'endpoint is down'],
+      ['gpu-2', 'endpoint is back, and is tried'],
       ['gpu-2', 'endpoint is up'],
     ],
     'one log line a change, none for the empty ports',
@@ -199,10 +217,10 @@ t.test('notices other models and a silent death while nothing runs', async (t) =
   const { clock, answers, endpoint } = await setup(t, { a: ['old'] });
   answers.a = ['new'];
   await clock.advance(16_000);
-  t.match(endpoint('a').state, { phase: 'up', models: ['new'] });
+  t.match(endpoint('a'), { phase: 'up', models: { ids: ['new'] } });
   answers.a = 'hard';
   await clock.advance(16_000);
-  t.equal(endpoint('a').state.phase, 'down');
+  t.equal(endpoint('a').phase, 'down');
 });
 
 t.test('a probe that fails does not overrule requests that run', async (t) => {
@@ -211,20 +229,20 @@ t.test('a probe that fails does not overrule requests that run', async (t) => {
   answers.a = 'hard';
   answers.b = 'ambiguous';
   await clock.advance(20_000);
-  t.equal(endpoint('a').state.phase, 'up');
-  t.equal(endpoint('b').state.phase, 'up', 'slow to answer is not dead');
+  t.equal(endpoint('a').phase, 'up');
+  t.equal(endpoint('b').phase, 'up', 'slow to answer is not dead');
 });
 
 t.test('stops looking at stop()', async (t) => {
-  const { pool, clock, probes, endpoint, answers } = await setup(t, { a: 'hard' });
+  const { pool, clock, looks, endpoint, answers } = await setup(t, { a: 'hard' });
   await pool.stop();
   await pool.stop();
-  const before = probes();
+  const before = looks();
   answers.a = ['m'];
   await clock.advance(60_000);
-  t.equal(probes(), before);
+  t.equal(looks(), before);
   t.equal(clock.sleepers, 0);
-  t.equal(endpoint('a').state.phase, 'down');
+  t.equal(endpoint('a').phase, 'absent');
 });
 
 t.test('follows a real server through its death and its return', async (t) => {
@@ -234,14 +252,16 @@ t.test('follows a real server through its death and its return', async (t) => {
   t.teardown(() => client.close());
   const clock = new ManualClock();
   const pool = new GpuPool({
-    candidates: [{ name: 'real', url: server.url, model: null, isExpected: true }],
+    candidates: [candidate('real', { url: server.url })],
+    gpus: NO_GPUS,
     window: 1,
     clock,
     log: recordingLog().log,
-    probe: async (endpointUrl) => {
+    inspect: async ({ url: endpointUrl }) => {
       const list = await client.listModels({ endpointUrl, apiKey: null, timeoutMs: 10_000 });
-      return list.kind === 'models' ? { kind: 'models', models: list.modelIds } : list;
+      return list.kind === 'models' ? report(list.modelIds) : list;
     },
+    tryOut: async () => success,
   });
   t.teardown(() => pool.stop());
   await pool.start();

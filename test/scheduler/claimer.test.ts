@@ -20,7 +20,7 @@ async function batchOf(chunks: number, linesEach: number): Promise<ActiveBatch> 
     await store.appendChunk(id, chunk(number, 1 + number * linesEach, linesEach));
   }
   await store.commitUpload(id, { options, metadata: null, inputBytes: 1, requestHash: null });
-  return { id, ending: null, options };
+  return { id, createdAt: 0, ending: null, options };
 }
 
 /** A claimer of these batches, and what it has put in hand. */
@@ -54,7 +54,7 @@ class World {
         },
         ...limits.store,
       }),
-      horizonLines: limits.lines ?? 10,
+      horizonLines: () => limits.lines ?? 10,
       horizonBytes: limits.bytes ?? 1_000_000,
       hand: this.#hand(),
       isOpen: () => this.isOpen,

@@ -10,6 +10,7 @@ import { cancelledFailure, modelFailure } from '../../src/model-server/failures.
 import { Dispatcher } from '../../src/scheduler/dispatcher.ts';
 import type { Work } from '../../src/scheduler/work.ts';
 import { ManualClock } from '../fakes/manual-clock.ts';
+import { candidate, NO_GPUS, report } from '../fakes/pool-fixtures.ts';
 import { recordingLog } from '../fakes/recording-log.ts';
 import { until } from '../fakes/until.ts';
 import { leasedChunk, success, work } from '../fakes/work-fixtures.ts';
@@ -33,17 +34,24 @@ class World {
   readonly surprises: unknown[] = [];
   readonly aloneLines: string[] = [];
   mayStart = true;
+  /** By endpoint, where they are not ['m']. */
+  readonly models: Record<string, readonly string[]> = {};
+  /** Lines that are said to be in hand and are not here. */
+  elsewhere = 0;
   readonly pool: GpuPool;
   readonly dispatcher: Dispatcher;
   respond: Respond = () => success;
+  readonly #started = new Set<Work>();
   inFlight = 0;
   maxInFlight = 0;
 
   constructor({ names = ['a', 'b'], window = 2 }: { names?: readonly string[]; window?: number } = {}) {
     this.pool = new GpuPool({
-      candidates: names.map((name) => ({ name, url: `http://${name}`, model: null, isExpected: true })),
+      candidates: names.map((name) => candidate(name)),
+      gpus: NO_GPUS,
       window,
-      probe: async () => ({ kind: 'models', models: ['m'] }),
+      inspect: async ({ name }) => report(this.models[name] ?? ['m']),
+      tryOut: async () => success,
       clock: this.clock,
       log: recordingLog().log,
     });
@@ -57,6 +65,7 @@ class World {
       },
       markStarted: async (item) => {
         item.isStarted = true;
+        this.#started.add(item);
         return this.mayStart;
       },
       settings: {
@@ -69,6 +78,8 @@ class World {
       defaultSystemPrompt: 'Be kind.',
       metrics: this.metrics,
       clock: this.clock,
+      openLines: () =>
+        this.elsewhere + this.dispatcher.waiting.room + this.#started.size - this.records.length,
       onRecord: (item, record) => this.records.push({ work: item, record, body: JSON.parse(record.body) }),
       onSurprise: (_, error) => this.surprises.push(error),
     });
@@ -110,6 +121,7 @@ async function setup(t: Test, options: { names?: readonly string[]; window?: num
   return world;
 }
 
+const refused = modelFailure('hard', 'connection refused', { isRefused: true });
 const failure = (failureClass: FailureClass) => modelFailure(failureClass, `it was ${failureClass}`);
 const inTurn =
   (...outcomes: readonly GenerationOutcome[]): Respond =>
@@ -185,8 +197,8 @@ t.test('a line fails after its attempts, with the last failure as the reason', a
   t.equal(world.records.length, 1);
 });
 
-t.test('a line that a server refuses fails at once', async (t) => {
-  const world = await setup(t);
+t.test('a line that its only server refuses fails at once', async (t) => {
+  const world = await setup(t, { names: ['a'] });
   world.respond = () => failure('request');
   world.dispatcher.add(work(1));
   await world.ended(1);
@@ -194,15 +206,66 @@ t.test('a line that a server refuses fails at once', async (t) => {
   t.match(world.records, [{ body: { generation: { attempts: 1 }, error: { code: 'generation_rejected' } } }]);
 });
 
+t.test('a line that nobody takes is tried at three endpoints at most', async (t) => {
+  const world = await setup(t, { names: ['a', 'b', 'c', 'd'] });
+  world.respond = () => failure('request');
+  world.dispatcher.add(work(1));
+  await world.ended(1);
+  t.equal(world.calls.length, 3);
+  t.equal(new Set(world.endpoints).size, 3);
+  t.match(world.records, [{ body: { generation: { attempts: 1 }, error: { code: 'generation_rejected' } } }]);
+});
+
+t.test('a line that is refused where others are answered is tried nowhere else', async (t) => {
+  const world = await setup(t, { names: ['a', 'b'], window: 8 });
+  world.respond = async ({ task }) => {
+    await new Promise(setImmediate);
+    return Number(task.request.query.split(' ')[1]) % 10 === 0 ? failure('request') : success;
+  };
+  for (let line = 1; line <= 200; line += 1) world.dispatcher.add(work(line));
+  await world.ended(200);
+  const failed = world.records
+    .filter(({ record }) => record.status === 'failed')
+    .map(({ work: { line } }) => line);
+  t.same(
+    failed.sort((a, b) => a - b),
+    Array.from({ length: 20 }, (_, index) => (index + 1) * 10),
+  );
+  t.ok(world.calls.length <= 202, `${world.calls.length} calls`);
+  t.ok(world.pool.endpoints.every((endpoint) => endpoint.phase === 'up'));
+});
+
+t.test('an endpoint that refuses everything costs no line, and is out', async (t) => {
+  for (const failureClass of ['request', 'misconfigured'] as const) {
+    const world = await setup(t, { names: ['a', 'b', 'c', 'd'], window: 8 });
+    world.respond = async ({ endpoint }) => {
+      if (endpoint === 'a') return failure(failureClass);
+      await new Promise(setImmediate);
+      return success;
+    };
+    for (let line = 1; line <= 200; line += 1) world.dispatcher.add(work(line));
+    await world.ended(200);
+    t.ok(
+      world.records.every(({ record }) => record.status === 'succeeded'),
+      failureClass,
+    );
+    t.ok(
+      world.records.every(({ body }) => body.generation.attempts === 1),
+      'nor an attempt',
+    );
+    t.equal(world.pool.find('a')?.phase, 'down');
+  }
+});
+
 t.test('endpoints that die under a line are not its fault, until it looks like their murderer', async (t) => {
   const world = await setup(t, { names: ['a', 'b'] });
-  world.respond = (_, index) => (index < 10 ? failure('hard') : success);
+  world.respond = (_, index) => (index < 10 ? refused : success);
   world.dispatcher.add(work(1));
   await world.ended(1);
   t.match(world.records, [{ record: { status: 'succeeded' }, body: { generation: { attempts: 1 } } }]);
 
   const killer = await setup(t, { names: ['a', 'b'] });
-  killer.respond = () => failure('hard');
+  killer.respond = () => refused;
   killer.dispatcher.add(work(1));
   await killer.ended(1);
   t.equal(killer.calls.length, 11);
@@ -252,7 +315,7 @@ t.test('lines that waited at an endpoint that died go elsewhere, unblamed and in
   let die = () => {};
   const deadLater = (_: Call) =>
     new Promise<GenerationOutcome>((resolve) => {
-      die = () => resolve(failure('hard'));
+      die = () => resolve(refused);
     });
   const items = Array.from({ length: 6 }, (_, index) => work(index + 1));
   for (const item of items) world.dispatcher.add(item);
@@ -410,8 +473,8 @@ t.test('a model that nobody serves fails the line, and names those there are', a
 
 t.test('a model that an absent server may have is waited for', async (t) => {
   const world = await setup(t);
-  const [first] = world.pool.endpoints;
-  first?.markDown('gone', 1_000_000);
+  world.models.a = ['none'];
+  for (const _ of [1, 2]) world.pool.find('a')?.contradicted();
   world.dispatcher.add(work(1, { model: 'none' }));
   world.dispatcher.add(work(2));
   await world.ended(1);
@@ -419,7 +482,6 @@ t.test('a model that an absent server may have is waited for', async (t) => {
     world.records.map(({ work: item }) => item.line),
     [2],
   );
-  first?.markUp(['none']);
   await world.ended(2);
   t.match(world.records[1], { record: { line: 1, status: 'succeeded' } });
 });
@@ -608,4 +670,92 @@ t.test('a suspect heads off no other line of its batch', async (t) => {
   world.dispatcher.add(work(3, { chunk }));
   await world.ended(1);
   t.match(world.records, [{ work: { line: 3 } }]);
+});
+
+t.test('at the end, lines that take long are asked for again where it takes less', async (t) => {
+  const world = await setup(t, { names: ['fast', 'slow'], window: 4 });
+  const asked = new Map<string, AbortSignal>();
+  world.respond = async ({ endpoint, task, signal }) => {
+    const [query, isSlow] = [task.request.query, endpoint === 'slow'];
+    if (isSlow) asked.set(query, signal);
+    await world.clock.sleep(isSlow && world.records.length > 150 ? 60_000 : 50).catch(() => {});
+    return signal.aborted ? cancelledFailure() : success;
+  };
+  for (let line = 1; line <= 200; line += 1) world.dispatcher.add(work(line));
+  await until('all records', async () => {
+    await world.clock.advance(50);
+    return world.records.length >= 200;
+  });
+  t.ok(world.clock.monotonicMs() < 1_700_000_000_000 + 60_000, 'nobody waited for the slow one');
+  const hedges = (await world.metrics.hedges.get()).values;
+  const count = (outcome: string) => hedges.find(({ labels }) => labels.outcome === outcome)?.value;
+  t.ok(Number(count('sent')) > 0);
+  t.equal(count('won'), count('sent'));
+  t.ok(world.calls.length - 200 <= 10, 'at most a twentieth more');
+  t.ok(
+    [...asked.values()].some((signal) => signal.aborted),
+    'the slow call is given up',
+  );
+  t.ok(world.records.every(({ body }) => body.generation.attempts === 1));
+  await world.clock.advance(120_000);
+  t.equal(world.records.length, 200, 'and its late answer counts for nothing');
+});
+
+t.test('nothing is asked for again while other lines are still to come', async (t) => {
+  const world = await setup(t, { names: ['fast', 'slow'], window: 4 });
+  world.elsewhere = 1;
+  world.respond = async ({ endpoint }) => {
+    await world.clock.sleep(endpoint === 'slow' ? 5_000 : 50);
+    return success;
+  };
+  for (let line = 1; line <= 200; line += 1) world.dispatcher.add(work(line));
+  await world.ended(200);
+  t.equal(world.calls.length, 200);
+});
+
+t.test('of two calls of a line the failure of one leaves it to the other', async (t) => {
+  for (const first of ['hedge', 'original']) {
+    const world = await setup(t, { names: ['fast', 'slow'], window: 2 });
+    const last = new Map<string, (outcome: GenerationOutcome) => void>();
+    world.respond = ({ endpoint, task }) => {
+      if (task.request.query !== 'question 100') return Promise.resolve(success);
+      return new Promise((resolve) => last.set(endpoint, resolve));
+    };
+    for (let line = 1; line <= 100; line += 1) world.dispatcher.add(work(line));
+    await until('the hedge', async () => {
+      await world.clock.advance(1_000);
+      return last.size === 2;
+    });
+    const [original, hedge] = [...last.values()];
+    const [failing, other] = first === 'hedge' ? [hedge, original] : [original, hedge];
+    failing?.(failure('ambiguous'));
+    await turns();
+    t.equal(world.records.length, 99);
+    other?.(success);
+    await world.ended(100);
+    t.match(world.records.at(-1), { record: { status: 'succeeded' }, body: { generation: { attempts: 1 } } });
+  }
+});
+
+t.test('tries again no more often than the whole pool may', async (t) => {
+  const world = await setup(t, { names: ['a', 'b', 'c', 'd', 'e', 'f', 'g'], window: 64 });
+  world.respond = (_, index) => (index % 3 === 0 ? failure('ambiguous') : success);
+  for (let line = 1; line <= 300; line += 1) world.dispatcher.add(work(line));
+  await world.clock.advance(2_000);
+  const retries = world.calls.length - 300;
+  t.ok(retries <= 20 + 30 + 2, `${retries} of 300 lines were sent again`);
+  t.ok(world.dispatcher.waiting.retry > 0);
+  await world.ended(300);
+});
+
+t.test('a line on its way through the pool is counted by what it waits for', async (t) => {
+  const world = await setup(t, { names: ['a'], window: 1 });
+  const { respond, release } = held();
+  world.respond = respond;
+  for (let line = 1; line <= 10; line += 1) world.dispatcher.add(work(line));
+  await turns();
+  t.same(world.dispatcher.waiting, { room: 7, retry: 0 }, 'one runs, two wait at the gate');
+  release(failure('ambiguous'));
+  await turns();
+  t.match(world.dispatcher.waiting, { retry: 1 });
 });

@@ -1,0 +1,44 @@
+// What the gauges show, gathered from all over the program when somebody asks for it.
+
+import type { CollectionSide } from './app-collection.ts';
+import { freeDiskBytes } from './app-intake.ts';
+import type { GpuPool } from './gpu-pool/gpu-pool.ts';
+import type { Metrics } from './metrics.ts';
+import type { Scheduler } from './scheduler/scheduler.ts';
+import type { Store } from './store/store.ts';
+import { type Clock, unixSeconds } from './time.ts';
+
+interface Measured {
+  readonly metrics: Metrics;
+  readonly store: Store;
+  readonly pool: GpuPool;
+  readonly collection: CollectionSide;
+  readonly scheduler: Scheduler;
+}
+
+/** As the help of the metric says. */
+const BREAKER_VALUES = { closed: 0, half_open: 1, open: 2 } as const;
+
+export async function refreshGauges(measured: Measured, dataDir: string, clock: Clock): Promise<void> {
+  const { metrics, store, collection } = measured;
+  metrics.ready.set(collection.isReady ? 1 : 0);
+  metrics.collectionGeneration.set(collection.generation);
+  refreshEndpoints(measured);
+  metrics.diskFree.set(await freeDiskBytes(dataDir));
+  const [oldest] = (await store.activeBatches()).filter(({ ending }) => ending === null);
+  metrics.oldestQueuedAge.set(oldest ? Math.max(0, unixSeconds(clock) - oldest.createdAt) : 0);
+}
+
+function refreshEndpoints({ metrics, pool, scheduler }: Measured): void {
+  const { room, retry } = scheduler.waiting;
+  metrics.waitingLines.set({ reason: pool.isServing ? 'room' : 'model_server' }, room);
+  metrics.waitingLines.set({ reason: pool.isServing ? 'model_server' : 'room' }, 0);
+  metrics.waitingLines.set({ reason: 'retry' }, retry);
+  for (const endpoint of pool.endpoints) {
+    const labels = { endpoint: endpoint.name };
+    metrics.endpointBreakerState.set(labels, BREAKER_VALUES[endpoint.breakerState]);
+    metrics.endpointUp.set(labels, endpoint.phase === 'up' ? 1 : 0);
+    metrics.endpointWindow.set(labels, endpoint.window);
+    metrics.endpointInFlight.set(labels, endpoint.inFlight);
+  }
+}

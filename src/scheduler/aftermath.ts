@@ -1,0 +1,70 @@
+// What follows for a line from a failed call: the line ends, or is tried again, at once or after a while.
+//
+// (D2) Only failures of the line's own tries count as attempts: an endpoint that dies, is full or is misconfigured
+//      under it does not.
+
+import type { Ended } from '../gpu-pool/endpoint.ts';
+import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
+import type { Work } from './work.ts';
+
+/**
+ * `nothing`: the call was ended by ourselves, and who ended it minds the line. `later`: after a backoff; `paid`: that too,
+ * and when the retry budget allows.
+ */
+export type Aftermath = 'fail' | 'again' | 'later' | 'paid' | 'nothing';
+
+/**
+ * What a line survives without blame: endpoints that die under it, are full, or cannot serve it. Beyond, the line may be
+ * the reason. A full server is normal, so it counts for little; the waits make a hundred of them some ten minutes.
+ */
+const INNOCENT_LIMITS = { hard: 10, overload: 100, misconfigured: 3 } as const;
+/** Endpoints that may refuse a line before that is its end. */
+const REFUSALS_MAX = 3;
+
+/** Counts the failure against the line where that is fair. */
+export async function aftermathOf(
+  work: Work,
+  ended: Ended,
+  context: { readonly endpoint: string; readonly pool: GpuPool; readonly maxAttempts: number },
+): Promise<Aftermath> {
+  const { outcome } = ended;
+  if (outcome.kind === 'success' || outcome.class === 'cancelled') return 'nothing';
+  // A full server is a good one: only its queue has to be waited for.
+  if (outcome.class !== 'overload') work.avoid.add(context.endpoint);
+  switch (outcome.class) {
+    case 'hard':
+      return survives(work, 'hard') ? 'again' : 'fail';
+    case 'overload':
+    case 'misconfigured':
+      return survives(work, outcome.class) ? 'later' : 'fail';
+    case 'ambiguous':
+      if (ended.isInnocent) return survives(work, 'hard') ? 'again' : 'fail';
+      work.attempts += 1;
+      return work.attempts >= context.maxAttempts ? 'fail' : 'paid';
+    case 'request':
+      return refused(work, ended, context);
+    default:
+      return outcome.class satisfies never;
+  }
+}
+
+function survives(work: Work, kind: keyof typeof INNOCENT_LIMITS): boolean {
+  work.innocentFailures[kind] += 1;
+  return work.innocentFailures[kind] <= INNOCENT_LIMITS[kind];
+}
+
+/** A refusal is the last word, unless it may be the endpoint's rather than the line's doing. */
+async function refused(
+  work: Work,
+  ended: Ended,
+  { endpoint, pool }: { readonly endpoint: string; readonly pool: GpuPool },
+): Promise<Aftermath> {
+  work.refusedBy.add(endpoint);
+  const isTriedElsewhere =
+    work.refusedBy.size < REFUSALS_MAX &&
+    pool.isServedBeside(work.refusedBy, work.parsed.options.model) &&
+    (await ended.verdict) !== 'final';
+  if (isTriedElsewhere) return 'again';
+  work.attempts += 1;
+  return 'fail';
+}

@@ -1,0 +1,90 @@
+// Minds the end of the work, when endpoints begin to be idle: what waits at a busy gate goes to an idle one, and what takes
+// long is hedged. Looked at from time to time, and only while nothing waits for a place.
+
+import type { Endpoint } from '../gpu-pool/endpoint.ts';
+import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Clock } from '../time.ts';
+import type { Call, Calls } from './calls.ts';
+import { Hedging, isWorthHedging } from './hedging.ts';
+import type { Work } from './work.ts';
+
+export interface TailOptions {
+  readonly pool: GpuPool;
+  readonly calls: Calls;
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  /** Whether everything that is left is in flight. */
+  readonly isTail: () => boolean;
+  readonly hedge: (work: Work, endpoint: Endpoint) => void;
+}
+
+/** Between two looks, in milliseconds. */
+const INTERVAL_MS = 100;
+
+export class Tail {
+  readonly #options: TailOptions;
+  readonly #hedging = new Hedging();
+  readonly #stopped = new AbortController();
+  #isWatching = false;
+
+  constructor(options: TailOptions) {
+    this.#options = options;
+  }
+
+  /** A line was sent for the first time. */
+  earn(): void {
+    this.#hedging.earn();
+  }
+
+  /** Looks after a while, and again as long as there is something to look at. */
+  watch(): void {
+    if (this.#isWatching || this.#stopped.signal.aborted) return;
+    this.#isWatching = true;
+    this.#options.clock.sleep(INTERVAL_MS, this.#stopped.signal).then(
+      () => {
+        this.#isWatching = false;
+        if (this.#options.isTail()) this.#look();
+        if (this.#options.calls.lines > 0) this.watch();
+      },
+      () => {
+        // Stopped.
+      },
+    );
+  }
+
+  stop(): void {
+    this.#stopped.abort();
+  }
+
+  #look(): void {
+    const { pool, calls, clock, metrics, hedge } = this.#options;
+    const idle = pool.endpoints.filter((endpoint) => endpoint.isIdle());
+    if (idle.length === 0) return;
+    for (const endpoint of pool.endpoints) if (endpoint.waiting > 0) endpoint.releaseWaiting();
+    for (const call of calls.single) {
+      if (!this.#hedging.isAffordable) return;
+      if (call.work.isSuspect) continue;
+      const endpoint = bestFor(call, idle, clock.monotonicMs());
+      if (!endpoint) continue;
+      this.#hedging.spend();
+      metrics.hedges.inc({ outcome: 'sent' });
+      hedge(call.work, endpoint);
+    }
+  }
+}
+
+/** The idle endpoint that would answer soonest, if sooner than the one that is at it. */
+function bestFor({ work, ...call }: Call, idle: readonly Endpoint[], nowMs: number): Endpoint | undefined {
+  const { model } = work.parsed.options;
+  return idle
+    .filter(
+      (endpoint) =>
+        endpoint !== call.endpoint &&
+        !work.avoid.has(endpoint.name) &&
+        endpoint.serves(model) &&
+        endpoint.isIdle(work.tokens) &&
+        isWorthHedging({ work, ...call }, endpoint, nowMs),
+    )
+    .sort((a, b) => (a.figures.meanDurationMs ?? 0) - (b.figures.meanDurationMs ?? 0) || a.load - b.load)[0];
+}
