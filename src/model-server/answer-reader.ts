@@ -2,7 +2,7 @@
 // character says: content types lie, and some servers send a document although a stream was asked for.
 
 import { Completion } from './completion.ts';
-import { parseJson } from './server-words.ts';
+import { errorInBody, parseJson } from './server-words.ts';
 import { type ServerSentEvent, SseParser } from './sse-parser.ts';
 
 /** How much of a body is kept to say what it was when it turns out to be nonsense. */
@@ -67,10 +67,10 @@ export class AnswerReader {
       return;
     }
     const payload = parseJson(data);
+    if (event === 'error') this.completion.error ??= errorInBody(data);
     if (payload !== undefined) this.completion.absorb(payload);
     // After the finish reason only counts can be lost, before it a piece of the answer.
     else if (this.completion.finishReason === null) this.#isMalformed = true;
-    if (event === 'error') this.completion.error ??= { message: data, status: null, type: '' };
   }
 }
 

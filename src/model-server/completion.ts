@@ -31,7 +31,15 @@ export class Completion {
     this.hasChoice = true;
     const message = choice.delta ?? choice.message;
     if (isRecord(message)) this.content += textOf(message.content);
-    if (typeof choice.finish_reason === 'string') this.finishReason = choice.finish_reason;
+    const { finish_reason: finishReason } = choice;
+    if (typeof finishReason === 'string') this.finishReason = finishReason;
+    else if (isRecord(finishReason)) this.#absorbFinish(finishReason);
+  }
+
+  /** SGLang's own form of a finish reason: a status says why it gave the request up. */
+  #absorbFinish({ type, message, status_code: code, err_type }: Readonly<Record<string, unknown>>): void {
+    if (typeof type === 'string') this.finishReason = type;
+    if (typeof code === 'number') this.error ??= errorInPayload({ error: { message, code, type: err_type } });
   }
 }
 

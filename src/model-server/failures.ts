@@ -7,14 +7,21 @@ import type { ServerWords } from './server-words.ts';
 const OVERLOAD_STATUS: ReadonlySet<number> = new Set([408, 429, 503]);
 const MISCONFIGURED_STATUS: ReadonlySet<number> = new Set([401, 403, 404, 405, 501]);
 const BAD_GATEWAY = 502;
+/** The server, or a proxy before it, took our hanging up for the end: nobody is to blame. */
+const CLIENT_CLOSED = 499;
 
 /** Error types and texts that servers use where the status does not tell. */
 const NO_SUCH_MODEL = /^(?:the )?model\s[^\n]{0,300}?(?:does not exist|not found)/i;
 const NO_SUCH_MODEL_TYPE = /model_not_found/;
 const ENGINE_DEAD = /EngineDeadError|EngineCore encountered an issue|engine (?:process )?(?:is )?dead/i;
 const REQUEST_TYPE = /invalid_request|BadRequest|context_length|exceed_context_size|ValidationError/i;
+const TOO_LONG =
+  /exceeds? (?:the |its )?(?:available |maximum |model'?s? )*context|longer than the (?:model's )?context length|maximum context length is/i;
+/** Ollama: the model does not fit this machine, or its file cannot be read. */
+const CANNOT_LOAD =
+  /requires more system memory|(?:unable|failed) to load (?:full )?model|error loading model|out-of-memory during startup/i;
 const OVERLOAD_WORDS =
-  /overloaded|rate_limit|server busy|queue is full|queue request timeout|timeout reached/i;
+  /overloaded|rate_limit|server busy|queue is full|(?:queue|waiting|running)(?: request)? timeout|higher priority request|no slots? available|loading model|too many requests/i;
 
 const CODE_OF_CLASS = {
   hard: 'generation_unreachable',
@@ -60,19 +67,24 @@ export function invalidAnswer(message: string): ModelFailure {
 /** The class of an answer whose status is not 2xx. */
 export function classOfStatus(status: number, words: ServerWords): FailureClass {
   if (saysNoSuchModel(words)) return 'misconfigured';
+  if (status >= 500 && ENGINE_DEAD.test(`${words.type} ${words.message}`)) return 'hard';
   if (OVERLOAD_STATUS.has(status)) return 'overload';
   if (status < 400 || MISCONFIGURED_STATUS.has(status)) return 'misconfigured';
+  if (status === CLIENT_CLOSED) return 'ambiguous';
   if (status < 500) return 'request';
-  return status === BAD_GATEWAY || ENGINE_DEAD.test(words.message) ? 'hard' : 'ambiguous';
+  return status === BAD_GATEWAY ? 'hard' : classOfWords(words);
 }
 
 /** The class of an error that came in the body of an answer with status 200. */
 export function classOfErrorPayload(words: ServerWords): FailureClass {
-  if (words.status !== null) return classOfStatus(words.status, words);
-  if (saysNoSuchModel(words)) return 'misconfigured';
-  if (OVERLOAD_WORDS.test(words.type) || OVERLOAD_WORDS.test(words.message)) return 'overload';
-  if (REQUEST_TYPE.test(words.type)) return 'request';
-  return classOfStatus(500, words);
+  return classOfStatus(words.status ?? 500, words);
+}
+
+/** For a status of 500, or none at all: servers also wrap refusals of every kind into it. */
+function classOfWords({ type, message }: ServerWords): FailureClass {
+  if (CANNOT_LOAD.test(message)) return 'misconfigured';
+  if (OVERLOAD_WORDS.test(type) || OVERLOAD_WORDS.test(message)) return 'overload';
+  return REQUEST_TYPE.test(type) || TOO_LONG.test(message) ? 'request' : 'ambiguous';
 }
 
 function saysNoSuchModel(words: ServerWords): boolean {

@@ -1,6 +1,7 @@
 // Server-sent events out of decoded text, in whatever pieces it arrives: lines end in LF, CRLF or CR, also when
 // CR and LF come in different pieces; comments are dropped; several data lines are one event. Linear in the
-// input: a partial line is kept as it is and never scanned twice.
+// input: a partial line is kept as it is and never scanned twice. One thing is not of the standard: llama.cpp
+// used to send an error in a field of that name, which counts as an event "error".
 // Source: WHATWG HTML, "Server-sent events", section 9.2.6 (interpreting an event stream).
 
 export interface ServerSentEvent {
@@ -49,6 +50,10 @@ export class SseParser {
     const value = rest.startsWith(' ') ? rest.slice(1) : rest;
     if (field === 'data') this.#dataLines.push(value);
     else if (field === 'event') this.#event = value;
+    else if (field === 'error') {
+      this.#event = 'error';
+      this.#dataLines.push(value);
+    }
     return null;
   }
 

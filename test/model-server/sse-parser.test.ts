@@ -55,3 +55,11 @@ t.test('gives the same events however the text is cut', async () => {
     }),
   );
 });
+
+t.test('takes a field "error" for an error, as llama.cpp used to send it', async (t) => {
+  const parser = new SseParser();
+  t.same(parser.push('data: a\n\nerror: {"code":400}\n\n'), [
+    { event: '', data: 'a' },
+    { event: 'error', data: '{"code":400}' },
+  ]);
+});
