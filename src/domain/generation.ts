@@ -15,6 +15,9 @@ export interface GenerationTask {
   readonly contextTokens: number | null;
   /** Base URL of the model server, without a trailing slash and without /v1. */
   readonly endpointUrl: string;
+  readonly serverKind: ServerKind;
+  /** Names the request at the server. One for each call: SGLang hangs on an id that it has already. */
+  readonly requestId: string;
   readonly apiKey: string | null;
   readonly model: string;
   readonly request: LineRequest;
@@ -34,12 +37,16 @@ export interface TokenUsage {
   readonly cachedTokens: number | null;
 }
 
-export interface GenerationSuccess {
+/** A whole answer, as a model server gives it. */
+export interface ModelAnswer {
   readonly kind: 'success';
   readonly answer: string;
   readonly model: string;
   readonly finishReason: string;
   readonly usage: TokenUsage;
+}
+
+export interface GenerationSuccess extends ModelAnswer {
   /** SHA-256 of the request body, as hex. */
   readonly promptHash?: string;
 }

@@ -11,10 +11,11 @@ export async function runTask(
   client: ModelServerClient,
   signal: AbortSignal,
 ): Promise<GenerationOutcome> {
-  const { endpointUrl, apiKey, totalTimeoutMs, firstTokenTimeoutMs, stallTimeoutMs } = task;
+  const { endpointUrl, apiKey, serverKind, requestId } = task;
+  const { totalTimeoutMs, firstTokenTimeoutMs, stallTimeoutMs } = task;
   const body = buildChatBody(task);
   const outcome = await client.chatCompletion(
-    { endpointUrl, apiKey, body, totalTimeoutMs, firstTokenTimeoutMs, stallTimeoutMs },
+    { endpointUrl, apiKey, serverKind, requestId, body, totalTimeoutMs, firstTokenTimeoutMs, stallTimeoutMs },
     signal,
   );
   return { ...outcome, promptHash: promptHash(body) };

@@ -1,6 +1,7 @@
 // What came back for a chat completion, and what it means: an answer, or a failure of one of the classes.
 
-import type { GenerationOutcome } from '../domain/generation.ts';
+import type { ModelFailure } from '../domain/failure.ts';
+import type { ModelAnswer } from '../domain/generation.ts';
 import { AnswerReader } from './answer-reader.ts';
 import type { DeadlineName } from './deadlines.ts';
 import { ErrorResponse } from './error-response.ts';
@@ -9,6 +10,8 @@ import type { ExchangeEnd, ResponseHeaders, ResponseReader } from './http-exchan
 import { stripReasoning } from './reasoning.ts';
 import { excerpt } from './server-words.ts';
 import { transportFailure } from './transport-failures.ts';
+
+export type ChatOutcome = ModelAnswer | ModelFailure;
 
 interface ChatResponseOptions {
   /** Called when the server has sent a piece of the answer. */
@@ -40,7 +43,7 @@ export class ChatResponse implements ResponseReader {
   }
 
   /** How the call ended. `nowMs` is wall-clock time, for a Retry-After that names a date. */
-  conclude(end: ExchangeEnd, nowMs: number): GenerationOutcome {
+  conclude(end: ExchangeEnd, nowMs: number): ChatOutcome {
     if (end.kind === 'stopped' && end.reason === 'cancelled') return cancelledFailure();
     if (this.#refusal !== null) return this.#refusal.failure(this.#options.apiKey, nowMs);
     this.#answer.end();
@@ -57,7 +60,7 @@ export class ChatResponse implements ResponseReader {
     return invalidAnswer(`the answer is no whole chat completion: ${head === '' ? 'it is empty' : head}`);
   }
 
-  #concludeAnswer(): GenerationOutcome {
+  #concludeAnswer(): ChatOutcome {
     const { content, finishReason, model, usage } = this.#answer.completion;
     if (finishReason === 'abort') return modelFailure('overload', 'the model server aborted the request');
     if (finishReason === 'error') return modelFailure('ambiguous', 'the model server gave up the answer');
@@ -80,4 +83,4 @@ const DEADLINE_FAILURES = {
   total: modelFailure('ambiguous', 'the answer took longer than it may', { code: 'generation_timeout' }),
   first_token: modelFailure('ambiguous', 'the answer did not begin in time', { code: 'generation_timeout' }),
   stall: modelFailure('ambiguous', 'the answer stopped arriving', { code: 'generation_stalled' }),
-} as const satisfies Record<DeadlineName, GenerationOutcome>;
+} as const satisfies Record<DeadlineName, ModelFailure>;

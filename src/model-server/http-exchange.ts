@@ -7,9 +7,6 @@
 import type { Dispatcher } from 'undici';
 import type { DeadlineName } from './deadlines.ts';
 
-/** The largest response that is read; a model's answer is smaller by orders of magnitude. */
-const RESPONSE_MAX_BYTES = 16 * 1024 * 1024;
-
 export type ResponseHeaders = Readonly<Record<string, string | string[] | undefined>>;
 
 /** Reads a response while it arrives. */
@@ -31,15 +28,23 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly ended: Promise<ExchangeEnd>;
   readonly #end: (end: ExchangeEnd) => void;
   readonly #reader: ResponseReader;
+  readonly #maxBytes: number;
   #controller: Dispatcher.DispatchController | null = null;
   #isOver = false;
   #receivedBytes = 0;
 
-  constructor(reader: ResponseReader) {
+  /** `maxBytes`: the largest response that is read. */
+  constructor(reader: ResponseReader, maxBytes: number) {
     const { promise, resolve } = Promise.withResolvers<ExchangeEnd>();
     this.ended = promise;
     this.#end = resolve;
     this.#reader = reader;
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Whether there was a connection to send the request on; if not, the server knows nothing of it. */
+  get hasStarted(): boolean {
+    return this.#controller !== null;
   }
 
   stop(reason: StopReason): void {
@@ -60,7 +65,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   onResponseData(_controller: unknown, bytes: Uint8Array): void {
     if (this.#isOver) return;
     this.#receivedBytes += bytes.byteLength;
-    if (this.#receivedBytes > RESPONSE_MAX_BYTES) {
+    if (this.#receivedBytes > this.#maxBytes) {
       this.#finish({ kind: 'too_large' });
       this.#abort();
       return;

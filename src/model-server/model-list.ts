@@ -1,17 +1,36 @@
-// The answer to GET /v1/models: which models a server serves, in its own order.
+// The answer to GET /v1/models: which models a server serves, in its own order, and what it says of each.
 
 import type { ModelFailure } from '../domain/failure.ts';
 import { ErrorResponse } from './error-response.ts';
 import { cancelledFailure, invalidAnswer, modelFailure } from './failures.ts';
 import type { ExchangeEnd, ResponseHeaders, ResponseReader } from './http-exchange.ts';
+import { reportedContext } from './reported-numbers.ts';
 import { excerpt, isRecord, parseJson } from './server-words.ts';
 import { transportFailure } from './transport-failures.ts';
+
+export interface ListedModel {
+  readonly id: string;
+  readonly ownedBy: string | null;
+  /** null: the list does not say. */
+  readonly contextTokens: number | null;
+}
 
 export interface ModelList {
   readonly kind: 'models';
   /** May be empty: a server that has nothing installed says so. */
+  readonly models: readonly ListedModel[];
   readonly modelIds: readonly string[];
 }
+
+/** Of a list that is longer only so many are taken. */
+const MODELS_MAX = 1_000;
+const ID_MAX_CHARS = 512;
+
+/**
+ * What servers call the tokens that they allow a request: SGLang and vLLM; Together, Fireworks and OpenRouter; Groq.
+ * Not what a model was trained for, which llama.cpp lists as well.
+ */
+const CONTEXT_FIELDS = ['max_model_len', 'context_length', 'context_window'] as const;
 
 export class ModelListResponse implements ResponseReader {
   readonly #apiKey: string | null;
@@ -43,21 +62,26 @@ export class ModelListResponse implements ResponseReader {
         code: 'generation_timeout',
       });
     }
-    const modelIds = end.kind === 'ended' ? parseModelIds(this.#text) : null;
-    if (modelIds !== null) return { kind: 'models', modelIds };
+    const models = end.kind === 'ended' ? parseModels(this.#text) : null;
+    if (models !== null) return { kind: 'models', models, modelIds: models.map(({ id }) => id) };
     return invalidAnswer(`the model server did not name its models: ${excerpt(this.#text, this.#apiKey)}`);
   }
 }
 
-function parseModelIds(text: string): string[] | null {
+function parseModels(text: string): ListedModel[] | null {
   const list = parseJson(text);
   if (!isRecord(list)) return null;
   // A server without models may send null for the empty list.
   if (list.data === null) return [];
   if (!Array.isArray(list.data)) return null;
-  const modelIds: string[] = [];
-  for (const model of list.data) {
-    if (isRecord(model) && typeof model.id === 'string' && model.id !== '') modelIds.push(model.id);
-  }
-  return modelIds;
+  return list.data.slice(0, MODELS_MAX).flatMap((model) => parseModel(model) ?? []);
+}
+
+function parseModel(model: unknown): ListedModel | null {
+  if (!isRecord(model)) return null;
+  const { id, owned_by: ownedBy, meta } = model;
+  if (typeof id !== 'string' || id === '' || id.length > ID_MAX_CHARS) return null;
+  const reported = [...CONTEXT_FIELDS.map((field) => model[field]), isRecord(meta) ? meta.n_ctx : null];
+  const contextTokens = reported.map(reportedContext).find((tokens) => tokens !== null) ?? null;
+  return { id, ownedBy: typeof ownedBy === 'string' ? ownedBy : null, contextTokens };
 }

@@ -7,23 +7,33 @@
 
 import { Agent } from 'undici';
 import type { ModelFailure } from '../domain/failure.ts';
-import type { GenerationOutcome } from '../domain/generation.ts';
+import type { ServerKind } from '../domain/server-kind.ts';
 import type { Clock } from '../time.ts';
-import { ChatResponse } from './chat-response.ts';
+import { type ChatOutcome, ChatResponse } from './chat-response.ts';
 import { type DeadlineLimits, DeadlineWatch } from './deadlines.ts';
 import { cancelledFailure } from './failures.ts';
-import { type ExchangeEnd, HttpExchange, type ResponseReader } from './http-exchange.ts';
+import { type ExchangeEnd, HttpExchange } from './http-exchange.ts';
 import { type ModelList, ModelListResponse } from './model-list.ts';
+import { type PlainAnswer, PlainResponse } from './plain-answer.ts';
+import { requestIdFields, takingBack } from './taking-back.ts';
 
 const KEEP_ALIVE_MS = 4_000;
 const CONNECT_TIMEOUT_MS = 10_000;
+/** The largest response that is read; a model's answer is smaller by orders of magnitude. */
+const RESPONSE_MAX_BYTES = 16 * 1024 * 1024;
+/** What taking a request back may take. The answer says nothing. */
+const TAKING_BACK_TIMEOUT_MS = 2_000;
+const TAKING_BACK_MAX_BYTES = 64 * 1024;
 
 /** A chat completion to ask for. */
 export interface ChatCall extends DeadlineLimits {
   /** Base URL of the model server, without a trailing slash and without /v1. */
   readonly endpointUrl: string;
   readonly apiKey: string | null;
-  /** The request as the server shall see it, but for what concerns streaming. */
+  readonly serverKind: ServerKind;
+  /** Never used for another call. */
+  readonly requestId: string;
+  /** The request as the server shall see it, but for what concerns streaming and the request's id. */
   readonly body: { readonly model: string; readonly [key: string]: unknown };
 }
 
@@ -34,6 +44,13 @@ export interface ModelListCall {
   readonly timeoutMs: number;
 }
 
+/** A question about the server itself. */
+export interface PlainCall extends ModelListCall {
+  /** With its query, if any. */
+  readonly path: string;
+  readonly maxBytes: number;
+}
+
 interface HttpRequest {
   readonly method: 'GET' | 'POST';
   readonly url: string;
@@ -42,7 +59,8 @@ interface HttpRequest {
 }
 
 export class ModelServerClient {
-  readonly #clock: Clock;
+  /** The time that its deadlines go by. */
+  readonly clock: Clock;
   readonly #agent = new Agent({
     pipelining: 1,
     connections: null,
@@ -55,34 +73,48 @@ export class ModelServerClient {
   });
 
   constructor(clock: Clock) {
-    this.#clock = clock;
+    this.clock = clock;
   }
 
   /** Asks for one answer, as a stream. Aborting the signal destroys the connection. */
-  async chatCompletion(call: ChatCall, signal?: AbortSignal): Promise<GenerationOutcome> {
+  async chatCompletion(call: ChatCall, signal?: AbortSignal): Promise<ChatOutcome> {
     if (signal?.aborted) return cancelledFailure();
-    const watch = new DeadlineWatch(call, this.#clock);
+    const watch = new DeadlineWatch(call, this.clock);
     const response = new ChatResponse({
       onProgress: () => watch.progress(),
       apiKey: call.apiKey,
       model: call.body.model,
     });
-    const { endpointUrl, apiKey } = call;
-    const body = { ...call.body, stream: true, stream_options: { include_usage: true } };
+    const { endpointUrl, apiKey, serverKind, requestId } = call;
+    const idFields = requestIdFields(serverKind, requestId);
+    const body = { ...call.body, ...idFields, stream: true, stream_options: { include_usage: true } };
     const request = { method: 'POST', url: `${endpointUrl}/v1/chat/completions`, apiKey, body } as const;
-    const end = await this.#exchange(request, response, watch, signal);
-    return response.conclude(end, this.#clock.now());
+    const exchange = new HttpExchange(response, RESPONSE_MAX_BYTES);
+    const end = await this.#run(exchange, request, watch, signal);
+    const isEndedEarly = end.kind === 'stopped' || end.kind === 'too_large';
+    if (isEndedEarly && exchange.hasStarted) void this.#takeBack(call);
+    return response.conclude(end, this.clock.now());
   }
 
   /** Asks which models the server serves. */
   async listModels(call: ModelListCall, signal?: AbortSignal): Promise<ModelList | ModelFailure> {
     if (signal?.aborted) return cancelledFailure();
     const { endpointUrl, apiKey, timeoutMs } = call;
-    const limits = { totalTimeoutMs: timeoutMs, firstTokenTimeoutMs: timeoutMs, stallTimeoutMs: timeoutMs };
     const response = new ModelListResponse(apiKey);
     const request = { method: 'GET', url: `${endpointUrl}/v1/models`, apiKey, body: null } as const;
-    const end = await this.#exchange(request, response, new DeadlineWatch(limits, this.#clock), signal);
-    return response.conclude(end, this.#clock.now());
+    const exchange = new HttpExchange(response, RESPONSE_MAX_BYTES);
+    const end = await this.#run(exchange, request, this.#watch(timeoutMs), signal);
+    return response.conclude(end, this.clock.now());
+  }
+
+  /** The whole answer, whatever its status; null: there was none, or it was cut, too late or too large. */
+  async ask(call: PlainCall, signal?: AbortSignal): Promise<PlainAnswer | null> {
+    if (signal?.aborted) return null;
+    const { endpointUrl, apiKey, path, timeoutMs, maxBytes } = call;
+    const response = new PlainResponse();
+    const request = { method: 'GET', url: `${endpointUrl}${path}`, apiKey, body: null } as const;
+    const exchange = new HttpExchange(response, maxBytes);
+    return response.conclude(await this.#run(exchange, request, this.#watch(timeoutMs), signal));
   }
 
   /** Ends what is running as cancelled and closes every connection. */
@@ -90,13 +122,32 @@ export class ModelServerClient {
     await this.#agent.destroy();
   }
 
-  async #exchange(
+  /** Nobody waits for it, and nothing follows when it fails: the connection is closed anyway. */
+  async #takeBack({ endpointUrl, apiKey, serverKind, requestId }: ChatCall): Promise<void> {
+    const message = takingBack(serverKind, requestId);
+    if (message === null) return;
+    const request = {
+      method: 'POST',
+      url: `${endpointUrl}${message.path}`,
+      apiKey,
+      body: message.body,
+    } as const;
+    const exchange = new HttpExchange(new PlainResponse(), TAKING_BACK_MAX_BYTES);
+    await this.#run(exchange, request, this.#watch(TAKING_BACK_TIMEOUT_MS), undefined);
+  }
+
+  /** A watch over the whole time only. */
+  #watch(timeoutMs: number): DeadlineWatch {
+    const limits = { totalTimeoutMs: timeoutMs, firstTokenTimeoutMs: timeoutMs, stallTimeoutMs: timeoutMs };
+    return new DeadlineWatch(limits, this.clock);
+  }
+
+  async #run(
+    exchange: HttpExchange,
     request: HttpRequest,
-    reader: ResponseReader,
     watch: DeadlineWatch,
     signal: AbortSignal | undefined,
   ): Promise<ExchangeEnd> {
-    const exchange = new HttpExchange(reader);
     const cancel = () => exchange.stop('cancelled');
     signal?.addEventListener('abort', cancel, { once: true });
     this.#dispatch(request, exchange);
@@ -112,12 +163,12 @@ export class ModelServerClient {
 
   #dispatch({ method, url, apiKey, body }: HttpRequest, exchange: HttpExchange): void {
     try {
-      const { origin, pathname: path } = new URL(url);
+      const { origin, pathname, search } = new URL(url);
       const headers: Record<string, string> = { accept: 'text/event-stream, application/json' };
       if (apiKey !== null) headers.authorization = `Bearer ${apiKey}`;
       if (body !== null) headers['content-type'] = 'application/json';
       const text = body === null ? null : JSON.stringify(body);
-      this.#agent.dispatch({ origin, path, method, headers, body: text }, exchange);
+      this.#agent.dispatch({ origin, path: `${pathname}${search}`, method, headers, body: text }, exchange);
     } catch (error) {
       // An address that is none.
       exchange.onResponseError(null, error instanceof Error ? error : new Error(String(error)));

@@ -86,6 +86,12 @@ export function chatEvents(behaviour: AnswerBehaviour, { model, messages }: Chat
   };
 }
 
+/** What SGLang ends a stream with that it gives up. */
+export function abortEvent({ model }: ChatBody): string {
+  const choices = [{ index: 0, delta: {}, finish_reason: 'abort' }];
+  return event({ id: 'chatcmpl', object: 'chat.completion.chunk', created: 0, model, choices });
+}
+
 function finishReasonOf({ finishReason }: AnswerBehaviour): string | null {
   return finishReason === undefined ? 'stop' : finishReason;
 }

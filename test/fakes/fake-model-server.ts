@@ -14,6 +14,9 @@
 //   server.connections                          open sockets
 //   server.models = […]                         what /v1/models lists; null makes it answer 404
 //   server.modelsAnswer = 'text'                … or exactly this text, or 'hold': nothing at all
+//   startFakeModelServer({ kind })              it is of this kind, see kind-routes.ts
+//   server.paths                                the paths of all requests but chats
+//   server.routeFaults.set('/path', behaviour)  what happens on any path but that of chats
 //
 // An answer without a text is `answer to <hash of the messages>`, so that a test can prove that an answer belongs
 // to its question: fakeAnswer(messages) in fake-chat.ts says what to expect.
@@ -24,46 +27,60 @@ import type { AddressInfo, Socket } from 'node:net';
 import { text as readText } from 'node:stream/consumers';
 import {
   type AnswerBehaviour,
+  abortEvent,
   type Behaviour,
   type ChatBody,
   chatDocument,
   chatEvents,
 } from './fake-chat.ts';
+import type { KindRoutes } from './kind-routes.ts';
 
 export interface FakeRequest {
   readonly index: number;
   readonly body: ChatBody;
   readonly headers: IncomingHttpHeaders;
   state: 'running' | 'answered' | 'aborted';
+  /** The server gives the answer up. */
+  abort(): void;
 }
 
-export async function startFakeModelServer(
-  options: { readonly models?: readonly string[]; readonly respond?: Respond; readonly port?: number } = {},
-): Promise<FakeModelServer> {
-  const server = new FakeModelServer(options.models ?? ['fake-model'], options.port);
+interface FakeServerOptions {
+  readonly models?: readonly string[];
+  readonly respond?: Respond;
+  readonly kind?: KindRoutes | null;
+  /** Any free one if it is not given. */
+  readonly port?: number;
+}
+
+export async function startFakeModelServer(options: FakeServerOptions = {}): Promise<FakeModelServer> {
+  const server = new FakeModelServer(options);
   if (options.respond !== undefined) server.respond(options.respond);
   await server.accept();
   return server;
 }
 
+type Misbehaviour = Exclude<Behaviour, AnswerBehaviour>;
 type Respond = Behaviour | ((request: FakeRequest) => Behaviour);
 
 export class FakeModelServer {
   readonly requests: FakeRequest[] = [];
+  readonly paths: string[] = [];
+  readonly routeFaults = new Map<string, Misbehaviour>();
   models: readonly string[] | null;
   modelsAnswer: string | null = null;
   maxInFlight = 0;
   readonly #changes = new EventEmitter().setMaxListeners(0);
   readonly #sockets = new Set<Socket>();
   readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #kind: KindRoutes | null;
   #held: (() => void)[] = [];
   #respond: (request: FakeRequest) => Behaviour = () => ({ kind: 'answer' });
   #http = createServer();
   #port = 0;
 
-  /** `port`: 0: any free one. */
-  constructor(models: readonly string[], port = 0) {
+  constructor({ models = ['fake-model'], kind = null, port = 0 }: Omit<FakeServerOptions, 'respond'>) {
     this.models = models;
+    this.#kind = kind;
     this.#port = port;
   }
 
@@ -131,8 +148,7 @@ export class FakeModelServer {
   }
 
   async #serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (incoming.url === '/v1/models') return this.#listModels(response);
-    if (incoming.url !== '/v1/chat/completions') return sendJson(response, 404, { detail: 'Not Found' });
+    if (incoming.url !== '/v1/chat/completions') return this.#serveOther(incoming, response);
     let text: string;
     try {
       text = await readText(incoming);
@@ -145,6 +161,7 @@ export class FakeModelServer {
       body,
       headers: incoming.headers,
       state: 'running',
+      abort: () => response.end(abortEvent(body)),
     };
     this.requests.push(request);
     this.maxInFlight = Math.max(this.maxInFlight, this.inFlight);
@@ -156,23 +173,45 @@ export class FakeModelServer {
     await this.#behave(this.#respond(request), request, response);
   }
 
+  async #serveOther(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = String(incoming.url);
+    this.paths.push(path);
+    this.#changes.emit('change');
+    const fault = this.routeFaults.get(path);
+    if (fault !== undefined) return this.#misbehave(fault, response);
+    if (path === '/v1/models') return this.#listModels(response);
+    const { headers } = incoming;
+    const method = String(incoming.method);
+    const body = method === 'POST' ? JSON.parse(await readText(incoming)) : null;
+    const answer = this.#kind?.answer({ method, path, headers, body, chats: this.requests });
+    this.#changes.emit('change');
+    if (answer === undefined) sendJson(response, 404, { detail: 'Not Found' });
+    else if (typeof answer.body === 'string') response.end(answer.body);
+    else sendJson(response, answer.status ?? 200, answer.body);
+  }
+
   #listModels(response: ServerResponse): void {
     if (this.modelsAnswer === 'hold') return;
     if (this.modelsAnswer !== null) {
       response.end(this.modelsAnswer);
       return;
     }
-    const models = this.models?.map((id) => ({ id, object: 'model', owned_by: 'fake' }));
+    const models = this.models?.map(
+      (id) => this.#kind?.listEntry(id) ?? { id, object: 'model', owned_by: 'fake' },
+    );
     if (models === undefined) sendJson(response, 404, { detail: 'Not Found' });
     else sendJson(response, 200, { object: 'list', data: models });
   }
 
   async #behave(behaviour: Behaviour, request: FakeRequest, response: ServerResponse): Promise<void> {
+    if (behaviour.kind !== 'answer') return this.#misbehave(behaviour, response);
+    if (behaviour.hold) await this.#hold();
+    if (behaviour.delayMs !== undefined) await this.#wait(behaviour.delayMs);
+    if (!response.writableEnded) await this.#answer(behaviour, request, response);
+  }
+
+  async #misbehave(behaviour: Misbehaviour, response: ServerResponse): Promise<void> {
     if ('hold' in behaviour && behaviour.hold) await this.#hold();
-    if (behaviour.kind === 'answer') {
-      if (behaviour.delayMs !== undefined) await this.#wait(behaviour.delayMs);
-      return this.#answer(behaviour, request, response);
-    }
     if (behaviour.kind === 'status') {
       const { status, headers, body = '' } = behaviour;
       const isText = typeof body === 'string';
@@ -201,7 +240,7 @@ export class FakeModelServer {
       }
       response.write(piece);
       if (behaviour.dripMs !== undefined) await this.#wait(behaviour.dripMs);
-      if (response.destroyed) return;
+      if (response.destroyed || response.writableEnded) return;
     }
     response.end(closing);
   }

@@ -20,6 +20,8 @@ async function setup(t: Test, threads = 1) {
   const task = (query: string, changes: Partial<GenerationTask> = {}): GenerationTask => ({
     id: ++lastId,
     endpointUrl: server.url,
+    serverKind: 'generic',
+    requestId: `request-${lastId}`,
     apiKey: null,
     model: 'fake-model',
     request: { shape: 'native', query },

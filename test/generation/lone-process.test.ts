@@ -12,6 +12,8 @@ function taskFor(endpointUrl: string) {
   return {
     id: 1,
     endpointUrl,
+    serverKind: 'generic' as const,
+    requestId: 'request-1',
     apiKey: null,
     model: 'fake-model',
     request: { shape: 'native', query: 'What?' } as const,

@@ -20,6 +20,8 @@ async function setup(t: Test) {
       {
         endpointUrl: server.url,
         apiKey: API_KEY,
+        serverKind: 'generic',
+        requestId: 'request-1',
         body: { model: 'fake-model', messages: MESSAGES, max_tokens: 9 },
         totalTimeoutMs: LONG_MS,
         firstTokenTimeoutMs: LONG_MS,

@@ -18,9 +18,52 @@ async function setup(t: Test) {
 t.test('names the models in the order of the server', async (t) => {
   const { server, list } = await setup(t);
   server.models = ['b', 'a'];
-  t.same(await list(), { kind: 'models', modelIds: ['b', 'a'] });
+  t.match(await list(), { kind: 'models', modelIds: ['b', 'a'] });
   server.models = [];
-  t.same(await list(), { kind: 'models', modelIds: [] });
+  t.same(await list(), { kind: 'models', models: [], modelIds: [] });
+});
+
+t.test('reads what the list says of each model, and leaves out what cannot be one', async (t) => {
+  const { server, list } = await setup(t);
+  const data = [
+    { id: 'a', owned_by: 'vllm', max_model_len: 4_096 },
+    { id: 'b', context_length: 2_048 },
+    { id: 'c', context_window: 1_024 },
+    { id: 'd', meta: { n_ctx: 512, n_ctx_train: 131_072 } },
+    { id: 'e', meta: { n_ctx_train: 131_072 } },
+    { id: 'f', owned_by: 7, max_model_len: -1 },
+    { id: 'g', max_model_len: '4096', context_length: 1e300 },
+    { id: 'h', max_model_len: 0.5 },
+    { id: '' },
+    { id: 'x'.repeat(513) },
+    { id: 8 },
+    null,
+    'i',
+  ];
+  server.modelsAnswer = JSON.stringify({ data });
+  const found = await list();
+  if (found.kind === 'failure') throw new Error(found.message);
+  t.same(
+    found.models.map(({ id, contextTokens }) => [id, contextTokens]),
+    [
+      ['a', 4_096],
+      ['b', 2_048],
+      ['c', 1_024],
+      ['d', 512],
+      ['e', null],
+      ['f', null],
+      ['g', null],
+      ['h', null],
+    ],
+  );
+  t.same(
+    found.models.map(({ ownedBy }) => ownedBy),
+    ['vllm', null, null, null, null, null, null, null],
+  );
+  server.modelsAnswer = JSON.stringify({
+    data: Array.from({ length: 5_000 }, (_, id) => ({ id: `m${id}` })),
+  });
+  t.match(await list(), { modelIds: { length: 1_000 } }, 'a list without end is cut');
 });
 
 t.test('tells a server that is none from one that is gone', async (t) => {
