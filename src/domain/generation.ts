@@ -18,6 +18,8 @@ export interface GenerationTask {
   readonly serverKind: ServerKind;
   /** Names the request at the server. One for each call: SGLang hangs on an id that it has already. */
   readonly requestId: string;
+  /** Tokens of prompt and answer together that the server allows the model; null: it does not say. */
+  readonly contextTokens: number | null;
   readonly apiKey: string | null;
   readonly model: string;
   readonly request: LineRequest;
@@ -47,6 +49,8 @@ export interface ModelAnswer {
 }
 
 export interface GenerationSuccess extends ModelAnswer {
+  /** The server seems to have cut the prompt to its context, and answered from what was left of it. */
+  readonly isContextTruncated: boolean;
   /** SHA-256 of the request body, as hex. */
   readonly promptHash?: string;
 }

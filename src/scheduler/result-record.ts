@@ -38,6 +38,7 @@ export function succeededRecord(work: Work, success: GenerationSuccess, trace: G
       endpoint: trace.endpoint,
       model: success.model,
       finish_reason: success.finishReason,
+      ...(success.isContextTruncated ? { context_truncated: true } : {}),
     },
     usage,
     timings_ms: timings(work, trace.durationMs),

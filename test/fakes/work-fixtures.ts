@@ -39,4 +39,5 @@ export const success: GenerationSuccess = {
   model: 'fake-model',
   finishReason: 'stop',
   usage: { promptTokens: 12, completionTokens: 3, cachedTokens: null },
+  isContextTruncated: false,
 };

@@ -22,6 +22,7 @@ async function setup(t: Test, threads = 1) {
     endpointUrl: server.url,
     serverKind: 'generic',
     requestId: `request-${lastId}`,
+    contextTokens: null,
     apiKey: null,
     model: 'fake-model',
     request: { shape: 'native', query },

@@ -14,6 +14,7 @@ function taskFor(endpointUrl: string) {
     endpointUrl,
     serverKind: 'generic' as const,
     requestId: 'request-1',
+    contextTokens: null,
     apiKey: null,
     model: 'fake-model',
     request: { shape: 'native', query: 'What?' } as const,

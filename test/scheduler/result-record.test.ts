@@ -87,6 +87,13 @@ t.test('only an answer that was cut says so', async (t) => {
   t.notOk('truncated' in bodyOf(succeededRecord(answered(), success, trace)));
 });
 
+t.test('only an answer from a prompt that was cut says so', async (t) => {
+  const cut = succeededRecord(answered(), { ...success, isContextTruncated: true }, trace);
+  t.equal(bodyOf(cut).generation.context_truncated, true);
+  t.notOk('truncated' in bodyOf(cut), 'the answer itself is whole');
+  t.notOk('context_truncated' in bodyOf(succeededRecord(answered(), success, trace)).generation);
+});
+
 t.test(
   'every ending has the same fields, and starts with its line, where the store puts the seq',
   async (t) => {

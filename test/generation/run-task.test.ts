@@ -1,0 +1,89 @@
+import t, { type Test } from 'tap';
+import type { GenerationTask } from '../../src/domain/generation.ts';
+import type { ServerKind } from '../../src/domain/server-kind.ts';
+import { runTask } from '../../src/generation/run-task.ts';
+import { ModelServerClient } from '../../src/model-server/model-server-client.ts';
+import { systemClock } from '../../src/time.ts';
+import { startFakeModelServer } from '../fakes/fake-model-server.ts';
+import { ollamaAnswer } from '../fakes/fake-ollama.ts';
+
+const LONG_MS = 120_000;
+const CONTEXT_TOKENS = 4_096;
+const WORDS = 'The mill has twelve wheels, and each of them turns a stone of its own. ';
+
+async function setup(t: Test) {
+  const server = await startFakeModelServer();
+  const client = new ModelServerClient(systemClock);
+  t.teardown(async () => {
+    await client.close();
+    await server.close();
+  });
+  const run = (changes: Partial<GenerationTask> = {}) =>
+    runTask(
+      {
+        id: 1,
+        endpointUrl: server.url,
+        serverKind: 'ollama',
+        requestId: 'request-1',
+        contextTokens: CONTEXT_TOKENS,
+        apiKey: null,
+        model: 'fake-model',
+        request: { shape: 'native', query: 'How many wheels?' },
+        systemPrompt: 'Be brief.',
+        maxTokens: 64,
+        temperature: 0,
+        passages: [],
+        totalTimeoutMs: LONG_MS,
+        firstTokenTimeoutMs: LONG_MS,
+        stallTimeoutMs: LONG_MS,
+        ...changes,
+      },
+      client,
+      new AbortController().signal,
+    );
+  return { server, run };
+}
+
+function passages(count: number) {
+  const passage = { chunk: 0, title: null, source: null, text: WORDS.repeat(16), distance: 0 };
+  return Array.from({ length: count }, (_, index) => ({ ...passage, documentId: `d${index}` }));
+}
+
+t.test('tells when Ollama has cut the prompt, and when it has not', async (t) => {
+  const { server, run } = await setup(t);
+  for (const cutTo of ['context', 'half'] as const) {
+    server.respond(ollamaAnswer(CONTEXT_TOKENS, cutTo));
+    t.match(await run({ passages: passages(3) }), { kind: 'success', isContextTruncated: false });
+    t.match(await run({ passages: passages(30) }), { kind: 'success', isContextTruncated: true });
+  }
+});
+
+t.test('also when a line of its own shape lost the message with its passages', async (t) => {
+  const { server, run } = await setup(t);
+  server.respond(ollamaAnswer(CONTEXT_TOKENS));
+  const messages = [{ role: 'user', content: 'How many wheels?' }];
+  const request = { shape: 'openai', query: 'How many wheels?', body: { messages } } as const;
+  t.match(await run({ request, passages: passages(30) }), { isContextTruncated: true });
+  t.match(await run({ request, passages: passages(3) }), { isContextTruncated: false });
+});
+
+t.test(
+  'the hash of a prompt does not depend on the id of the request or the kind of the server',
+  async (t) => {
+    const { run } = await setup(t);
+    const kinds: ServerKind[] = ['sglang', 'sglang', 'vllm'];
+    const hashes = new Set<unknown>();
+    for (const [index, serverKind] of kinds.entries()) {
+      const outcome = await run({ serverKind, requestId: `id-${index}` });
+      hashes.add(outcome.promptHash);
+    }
+    t.equal(hashes.size, 1);
+    t.match([...hashes][0], /^[0-9a-f]{64}$/);
+  },
+);
+
+t.test('a failure has the hash of its prompt', async (t) => {
+  const { server, run } = await setup(t);
+  server.respond({ kind: 'status', status: 503 });
+  t.match(await run(), { kind: 'failure', class: 'overload', promptHash: /^[0-9a-f]{64}$/ });
+});
