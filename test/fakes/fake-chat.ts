@@ -1,6 +1,7 @@
 // What the fake model server can be told to do with a request, and the chat completions it makes.
 
 import { createHash } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
 
 export interface AnswerBehaviour {
   readonly kind: 'answer';
@@ -43,7 +44,9 @@ export type Behaviour =
   /** Bytes that are no HTTP. */
   | { readonly kind: 'garbage' }
   /** Reads the request and destroys the socket. */
-  | { readonly kind: 'reset' };
+  | { readonly kind: 'reset' }
+  /** Anything else: the function has the response to itself. */
+  | { readonly kind: 'custom'; readonly serve: (response: ServerResponse) => Promise<void> | void };
 
 export interface ChatBody {
   readonly model: string;

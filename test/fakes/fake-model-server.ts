@@ -219,6 +219,7 @@ export class FakeModelServer {
       response.end(isText ? body : JSON.stringify(body));
     } else if (behaviour.kind === 'raw')
       await this.#sendRaw(behaviour.pieces, behaviour.end ?? 'clean', response);
+    else if (behaviour.kind === 'custom') await behaviour.serve(response);
     else {
       if (behaviour.kind === 'garbage') response.socket?.write('SSH-2.0-OpenSSH_9.2\r\n\r\n');
       response.socket?.destroySoon();
