@@ -46,6 +46,10 @@ export class ChatResponse implements ResponseReader {
   conclude(end: ExchangeEnd, nowMs: number): ChatOutcome {
     if (end.kind === 'stopped' && end.reason === 'cancelled') return cancelledFailure();
     if (this.#refusal !== null) return this.#refusal.failure(this.#options.apiKey, nowMs);
+    // What was cut off in the middle is not worth parsing: megabytes of brackets take seconds.
+    if (end.kind === 'too_large' && !this.#answer.isComplete) {
+      return invalidAnswer('the answer is over the size limit');
+    }
     this.#answer.end();
     const { error } = this.#answer.completion;
     if (error !== null) {
@@ -55,7 +59,6 @@ export class ChatResponse implements ResponseReader {
     if (this.#answer.isComplete) return this.#concludeAnswer();
     if (end.kind === 'stopped' && end.reason !== 'cancelled') return DEADLINE_FAILURES[end.reason];
     if (end.kind === 'broken') return transportFailure(end.error, this.#hasHead);
-    if (end.kind === 'too_large') return invalidAnswer('the answer is over the size limit');
     const head = excerpt(this.#answer.head, this.#options.apiKey);
     return invalidAnswer(`the answer is no whole chat completion: ${head === '' ? 'it is empty' : head}`);
   }

@@ -3,6 +3,8 @@
 
 /** The longest piece of a server's words that is repeated. */
 const EXCERPT_MAX_CHARS = 300;
+/** How much of a text is looked at for it: some texts are megabytes, and much of them unprintable. */
+const LOOKED_AT_CHARS = 2_000;
 
 export interface ServerWords {
   readonly message: string;
@@ -17,7 +19,9 @@ const UNPRINTABLE_OR_SPACE = /[\p{C}\s]+/gu;
 /** One short printable line of `text`, with `secret` blacked out. */
 export function excerpt(text: string, secret: string | null): string {
   const scrubbed = secret ? text.replaceAll(secret, '***') : text;
-  const line = scrubbed.replace(UNPRINTABLE_OR_SPACE, ' ').trim();
+  // A copy: a mere slice keeps the whole text in memory for as long as the excerpt lives.
+  const start = Buffer.from(scrubbed.trimStart().slice(0, LOOKED_AT_CHARS)).toString();
+  const line = start.replace(UNPRINTABLE_OR_SPACE, ' ').trim();
   return line.length <= EXCERPT_MAX_CHARS ? line : `${line.slice(0, EXCERPT_MAX_CHARS - 1).toWellFormed()}…`;
 }
 
