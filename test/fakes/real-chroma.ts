@@ -7,14 +7,18 @@ import { EmbeddedChroma } from '../../src/chroma/embedded-server.ts';
 import { systemClock } from '../../src/time.ts';
 
 export async function realChroma(t: Pick<Test, 'testdir' | 'teardown'>): Promise<ChromaConnection> {
+  return new ChromaConnection({ url: await chromaUrl(t) });
+}
+
+/** Where it is, for a service to find it. */
+export async function chromaUrl(t: Pick<Test, 'testdir' | 'teardown'>): Promise<string> {
   const server = new EmbeddedChroma({
     dataDir: t.testdir(),
     log: pino({ level: 'silent' }),
     clock: systemClock,
   });
   t.teardown(() => server.stop());
-  const { url } = await server.start();
-  return new ChromaConnection({ url });
+  return (await server.start()).url;
 }
 
 /** The value of a call that has to succeed. */
