@@ -15,6 +15,8 @@ const count = (fallback: number, maximum: number, description: string) =>
 const bytes = (fallback: number, description: string) =>
   Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: fallback, description });
 
+const deviceList = (description: string) => Type.Optional(Type.String({ description }));
+
 /** Every setting, with its default and what it means: the source of the table in docs/operations.md. */
 export const settingsSchema = Type.Object({
   HOST: Type.String({ default: '127.0.0.1', description: 'Address to listen on' }),
@@ -71,6 +73,18 @@ export const settingsSchema = Type.Object({
     default: 11_434,
     description: 'First of the ports',
   }),
+  GPU_COUNT: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: 1024,
+      description: 'How many GPUs there are; unset: as many as are found',
+    }),
+  ),
+  CUDA_VISIBLE_DEVICES: deviceList('NVIDIA GPUs that count, as CUDA reads it'),
+  NVIDIA_VISIBLE_DEVICES: deviceList('NVIDIA GPUs that a container is given'),
+  ROCR_VISIBLE_DEVICES: deviceList('AMD GPUs that count, as ROCm reads it'),
+  HIP_VISIBLE_DEVICES: deviceList('AMD GPUs that count, of those that ROCR_VISIBLE_DEVICES leaves'),
+  GPU_DEVICE_ORDINAL: deviceList('As HIP_VISIBLE_DEVICES, which goes first'),
   GPU_CONCURRENCY: Type.String({
     pattern: '^(auto|[1-9][0-9]{0,3})$',
     default: 'auto',
@@ -126,12 +140,25 @@ export const settingsSchema = Type.Object({
 
 export type Settings = Readonly<Static<typeof settingsSchema>>;
 
+/** An empty list of devices says that there are none. */
+const TELLING_WHEN_EMPTY = new Set([
+  'CUDA_VISIBLE_DEVICES',
+  'NVIDIA_VISIBLE_DEVICES',
+  'ROCR_VISIBLE_DEVICES',
+  'HIP_VISIBLE_DEVICES',
+  'GPU_DEVICE_ORDINAL',
+]);
+
 /** Each of these is also read from the file that the variable with `_FILE` appended names. */
 const SECRETS = ['CHROMA_API_KEY', 'GPU_API_KEY'] as const;
 
-/** Throws one `config_invalid` that lists everything wrong. An empty value counts as unset. */
+/** Throws one `config_invalid` that lists everything wrong. An empty value counts as unset, but for lists of devices. */
 export function readSettings(environment: NodeJS.ProcessEnv): Settings {
-  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value?.trim() !== ''));
+  const given = Object.fromEntries(
+    Object.entries(environment).filter(
+      ([name, value]) => value?.trim() !== '' || TELLING_WHEN_EMPTY.has(name),
+    ),
+  );
   const problems = [...readSecretFiles(given)];
   let settings: Settings | null = null;
   try {

@@ -5,6 +5,15 @@ import t from 'tap';
 import { readSettings, settingsSchema } from '../src/config.ts';
 import { RagmillError } from '../src/errors.ts';
 
+/** For the drivers of GPUs, which read them too, an empty one is not an unset one. */
+const DEVICE_LISTS = [
+  'CUDA_VISIBLE_DEVICES',
+  'NVIDIA_VISIBLE_DEVICES',
+  'ROCR_VISIBLE_DEVICES',
+  'HIP_VISIBLE_DEVICES',
+  'GPU_DEVICE_ORDINAL',
+];
+
 /** What is wrong, or null when nothing is. */
 function complaint(environment: Record<string, string>): string | null {
   try {
@@ -33,10 +42,18 @@ t.test('everything has a default, and an empty value counts as unset', async (t)
     SHUTDOWN_GRACE_MS: 25_000,
   });
   for (const nothing of ['', ' \t']) {
-    const names = [...Object.keys(settingsSchema.properties), 'GPU_API_KEY_FILE'];
+    const settings = Object.keys(settingsSchema.properties).filter((name) => !DEVICE_LISTS.includes(name));
+    const names = [...settings, 'GPU_API_KEY_FILE'];
     t.strictSame(readSettings(Object.fromEntries(names.map((name) => [name, nothing]))), defaults);
   }
   t.notOk('CHROMA_URL' in defaults || 'GPU_ENDPOINTS' in defaults || 'RAG_MAX_DISTANCE' in defaults);
+});
+
+t.test('an empty list of devices stays an empty list', async (t) => {
+  for (const name of DEVICE_LISTS) {
+    t.match(readSettings({ [name]: '' }), { [name]: '' });
+    t.notOk(name in readSettings({}));
+  }
 });
 
 t.test('reading twice gives the same, and nobody can change it', async (t) => {
@@ -88,6 +105,8 @@ t.test('one wrong setting is one complaint', async (t) => {
     ['GPU_CONCURRENCY', '2.5'],
     ['GPU_CONCURRENCY', '10000'],
     ['GPU_BASE_PORT', '65529'],
+    ['GPU_COUNT', '1025'],
+    ['GPU_COUNT', '-1'],
     ['CORPUS_CHUNK_CHARACTERS', '10'],
     ['SHUTDOWN_GRACE_MS', '2147483648'],
     ['MAX_BATCH_BYTES', '1e400'],
@@ -109,6 +128,8 @@ t.test('takes the limits themselves', async (t) => {
   );
   t.equal(complaint({ GPU_CONCURRENCY: '9999', CHROMA_URL: 'https://chroma.test/base' }), null);
   t.equal(readSettings({ RAG_MAX_DISTANCE: '0.25' }).RAG_MAX_DISTANCE, 0.25);
+  t.equal(readSettings({ GPU_COUNT: '0' }).GPU_COUNT, 0);
+  t.equal(readSettings({ GPU_COUNT: '1024' }).GPU_COUNT, 1024);
 });
 
 t.test('secrets come from files too, without the newline that editors add', async (t) => {
