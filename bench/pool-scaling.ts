@@ -1,0 +1,57 @@
+// How the rate grows with the number of model servers: batches over 1, 2, 4 and 8 simulated servers, each of which works
+// on so many requests at a time. Nothing but the pool stands between a batch and the bound, which is what the servers can
+// do when none of their slots is ever free.
+//
+//   npm run bench:scaling [-- --servers=1,2,4,8 --seconds=30 --slots=32 --answer=500 --spread=0 --window=auto]
+
+import { parseArgs } from 'node:util';
+import { PoolRun } from './parts/pool-run.ts';
+import { machine, report } from './parts/report.ts';
+
+const { values } = parseArgs({
+  options: {
+    servers: { type: 'string', default: '1,2,4,8' },
+    /** What each batch takes when every slot is in use all the time. */
+    seconds: { type: 'string', default: '30' },
+    slots: { type: 'string', default: '32' },
+    /** Milliseconds. */
+    answer: { type: 'string', default: '500' },
+    spread: { type: 'string', default: '0' },
+    window: { type: 'string', default: 'auto' },
+  },
+});
+const slots = Number(values.slots);
+const answerMs = Number(values.answer);
+const boundMs = 1000 * Number(values.seconds);
+
+console.log(machine());
+console.log(`servers of ${slots} slots, ${answerMs} ms an answer, spread ${values.spread}`);
+console.log(`rag_mode=off, GPU_CONCURRENCY=${values.window}`);
+let base: { servers: number; rate: number } | null = null;
+for (const servers of values.servers.split(',').map(Number)) {
+  const rate = await measure(servers, base);
+  base ??= { servers, rate };
+}
+
+/** Lines a second. */
+async function measure(servers: number, first: typeof base): Promise<number> {
+  const options = { servers, slots, answerMs, spread: Number(values.spread), seed: 1, window: values.window };
+  await using run = await PoolRun.start(options);
+  const lines = Math.round((servers * slots * boundMs) / answerMs);
+  const finished = await run.run(lines);
+  const rate = (1000 * lines) / finished.makespanMs;
+  const busyMs = finished.counts.reduce((sum, { busySlotMs }) => sum + busySlotMs, 0);
+  const ratio = first ? rate / ((first.rate * servers) / first.servers) : 1;
+  report(`${servers} servers`, [
+    ['lines', `${lines}, ${finished.failed} failed, ${finished.triedAgain} tried again`],
+    ['first request to last result', `${(finished.makespanMs / 1000).toFixed(2)} s`],
+    ['bound: lines / (slots / answer time)', `${(boundMs / 1000).toFixed(2)} s`],
+    ['above the bound', (finished.makespanMs / boundMs).toFixed(3)],
+    ['lines per second', rate.toFixed(1)],
+    [`ratio to ${servers / (first?.servers ?? servers)} times the first`, ratio.toFixed(3)],
+    ['slots in use', (busyMs / (servers * slots * finished.makespanMs)).toFixed(3)],
+    ['longest queue at a server', `${Math.max(...finished.counts.map((count) => count.longestQueue))}`],
+    ['processor time of the service', `${(100 * run.processorShare).toFixed(0)} % of a core`],
+  ]);
+  return rate;
+}
