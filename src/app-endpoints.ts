@@ -1,13 +1,14 @@
 // The part of the composition that knows the model servers: where they may be, and the pool that finds them.
 
 import type { Surroundings } from './app-collection.ts';
-import type { ServerReport } from './domain/server-kind.ts';
 import { EndpointProcess } from './embedded/endpoint-process.ts';
 import { type EndpointCandidate, parseEndpoints, sequentialCandidates } from './gpu-pool/candidates.ts';
-import { GpuPool } from './gpu-pool/gpu-pool.ts';
+import { countGpus } from './gpu-pool/gpu-count.ts';
+import { GpuPool, type GpusFound } from './gpu-pool/gpu-pool.ts';
 import { createEndpointSeries, type Metrics } from './metrics.ts';
-import { chatModels } from './model-server/embedding-models.ts';
+import { inspectServer } from './model-server/inspect-server.ts';
 import { ModelServerClient } from './model-server/model-server-client.ts';
+import { newRequestId } from './model-server/taking-back.ts';
 
 /** Time for a model server to tell of itself. */
 const INSPECT_TIMEOUT_MS = 5_000;
@@ -22,29 +23,23 @@ export async function openPool(
 ): Promise<GpuPool> {
   const { settings, log, clock } = around;
   const client = opened.adopt(new ModelServerClient(clock), (it) => it.close());
-  const candidates = await endpointCandidates(around, opened);
+  const gpus = await countGpusIfAsked(around);
+  const candidates = await endpointCandidates(around, gpus.count ?? 0, opened);
   for (const candidate of candidates) createEndpointSeries(metrics, candidate.name);
   const apiKey = settings.GPU_API_KEY ?? null;
   const pool = new GpuPool({
     candidates,
-    gpus: { count: null, source: 'not looked for' },
+    gpus,
     window: settings.GPU_CONCURRENCY === 'auto' ? null : Number(settings.GPU_CONCURRENCY),
-    inspect: async ({ url: endpointUrl, kind }, signal) => {
-      const outcome = await client.listModels({ endpointUrl, apiKey, timeoutMs: INSPECT_TIMEOUT_MS }, signal);
-      if (outcome.kind !== 'models') return outcome;
-      const models = chatModels(outcome.modelIds).map((id) => ({ id, contextTokens: null }));
-      return { ...BARE_REPORT, server: kind ?? 'generic', models };
-    },
+    inspect: ({ url: endpointUrl, lookKind: kind }, signal) =>
+      inspectServer(client, { endpointUrl, apiKey, kind, timeoutMs: INSPECT_TIMEOUT_MS }, signal),
     tryOut: ({ url: endpointUrl, kind, models }, signal) => {
       const timeoutMs = kind === 'ollama' ? LOADING_TRIAL_TIMEOUT_MS : TRIAL_TIMEOUT_MS;
       const limits = { totalTimeoutMs: timeoutMs, firstTokenTimeoutMs: timeoutMs, stallTimeoutMs: timeoutMs };
-      const body = {
-        model: models.default ?? '',
-        messages: [{ role: 'user', content: 'Say OK.' }],
-        max_tokens: 1,
-        temperature: 0,
-      };
-      return client.chatCompletion({ endpointUrl, apiKey, body, ...limits }, signal);
+      const messages = [{ role: 'user', content: 'Say OK.' }];
+      const body = { model: models.default ?? '', messages, max_tokens: 1, temperature: 0 };
+      const names = { serverKind: kind ?? 'generic', requestId: newRequestId() };
+      return client.chatCompletion({ endpointUrl, apiKey, body, ...names, ...limits }, signal);
     },
     clock,
     log,
@@ -53,15 +48,18 @@ export async function openPool(
   return pool;
 }
 
-const BARE_REPORT: Omit<ServerReport, 'server' | 'models'> = {
-  kind: 'report',
-  maxRunning: null,
-  kvCapacityTokens: null,
-  load: null,
-};
+/** Where the settings name the servers, nobody needs to know how many GPUs there are. */
+async function countGpusIfAsked({ settings, clock, log }: Surroundings): Promise<GpusFound> {
+  if (settings.EMBEDDED_MODEL === 'on') return { count: null, source: 'EMBEDDED_MODEL' };
+  if (settings.GPU_ENDPOINTS !== undefined) return { count: null, source: 'GPU_ENDPOINTS' };
+  const { count, source, notes } = await countGpus({ settings, clock, root: '/', searchPath: null });
+  log.info({ gpus: count, source, notes }, 'GPUs were counted');
+  return { count, source };
+}
 
 async function endpointCandidates(
   around: Surroundings,
+  gpus: number,
   opened: AsyncDisposableStack,
 ): Promise<EndpointCandidate[]> {
   const { settings, log, clock } = around;
@@ -73,7 +71,7 @@ async function endpointCandidates(
     ];
   }
   return settings.GPU_ENDPOINTS === undefined
-    ? sequentialCandidates(settings.GPU_HOST, settings.GPU_BASE_PORT, 0)
+    ? sequentialCandidates(settings.GPU_HOST, settings.GPU_BASE_PORT, gpus)
     : parseEndpoints(settings.GPU_ENDPOINTS);
 }
 

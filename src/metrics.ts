@@ -74,6 +74,11 @@ function defineMetrics() {
     endpointRequests: counter('endpoint_requests_total', 'Requests by how they ended', ['endpoint', 'class']),
     tokens: counter('tokens_total', 'Tokens by direction, as far as servers report them', ['direction']),
     cachedTokens: counter('cached_tokens_total', 'Prompt tokens that servers took from their prefix caches'),
+    contextTruncated: counter(
+      'context_truncated_total',
+      'Answers made from a prompt that the server had cut to its context',
+      ['endpoint'],
+    ),
     hedges: counter('hedges_total', 'Second calls of lines that took long at the end: sent, won, lost', [
       'outcome',
     ]),
@@ -125,4 +130,5 @@ function registerEventLoopDelay(registry: Registry): void {
 export function createEndpointSeries(metrics: Metrics, endpoint: string): void {
   for (const requestClass of REQUEST_CLASSES)
     metrics.endpointRequests.inc({ endpoint, class: requestClass }, 0);
+  metrics.contextTruncated.inc({ endpoint }, 0);
 }

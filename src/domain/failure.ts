@@ -20,6 +20,8 @@ export interface ModelFailure {
   readonly retryAfterMs: number | null;
   /** Nobody listens there at all: no connection came about. */
   readonly isRefused?: true;
+  /** The connection broke in the middle of the answer: so ends a server that dies, but not only that. */
+  readonly isBroken?: true;
   /** SHA-256 of the request body, as hex, where one was built. */
   readonly promptHash?: string;
 }

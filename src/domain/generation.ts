@@ -8,11 +8,6 @@ import type { ServerKind } from './server-kind.ts';
 export interface GenerationTask {
   /** Unique among the running tasks: names the task when it is cancelled. */
   readonly id: number;
-  /** Names the request to the server, where the server can be told to give it up. */
-  readonly requestId: string;
-  readonly serverKind: ServerKind;
-  /** Tokens of prompt and answer together that the server allows; null: unknown. */
-  readonly contextTokens: number | null;
   /** Base URL of the model server, without a trailing slash and without /v1. */
   readonly endpointUrl: string;
   readonly serverKind: ServerKind;

@@ -5,7 +5,7 @@
 // (L2) Nothing is looked at after stop(), and what was under way is broken off.
 
 import type { ModelFailure } from '../domain/failure.ts';
-import type { GenerationOutcome } from '../domain/generation.ts';
+import type { ModelAnswer } from '../domain/generation.ts';
 import type { ServerReport } from '../domain/server-kind.ts';
 import type { Clock } from '../time.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -15,7 +15,7 @@ export interface EndpointWatchOptions {
   /** What the server says of itself. */
   readonly inspect: (endpoint: Endpoint, signal: AbortSignal) => Promise<ServerReport | ModelFailure>;
   /** One tiny completion: whether the server really answers. */
-  readonly tryOut: (endpoint: Endpoint, signal: AbortSignal) => Promise<GenerationOutcome>;
+  readonly tryOut: (endpoint: Endpoint, signal: AbortSignal) => Promise<ModelAnswer | ModelFailure>;
   readonly clock: Clock;
   readonly onSurprise: (endpoint: Endpoint, error: unknown) => void;
 }
@@ -69,12 +69,19 @@ export class EndpointWatch {
   #lookAtDue(): void {
     const nowMs = this.#options.clock.monotonicMs();
     for (const endpoint of this.#options.endpoints) {
-      if (this.#looking.has(endpoint) || (nowMs < this.#dueAtMs(endpoint) && !endpoint.isDoubtful)) continue;
-      const looking = this.#look(endpoint)
-        .catch((error) => this.#options.onSurprise(endpoint, error))
-        .finally(() => this.#looking.delete(endpoint));
-      this.#looking.set(endpoint, looking);
+      if (nowMs >= this.#dueAtMs(endpoint) || endpoint.isDoubtful) void this.lookNow(endpoint);
     }
+  }
+
+  /** Looks at it, unless a look is under way; resolves when that is over. */
+  lookNow(endpoint: Endpoint): Promise<void> {
+    const under = this.#looking.get(endpoint);
+    if (under || this.#stopped.signal.aborted) return under ?? Promise.resolve();
+    const looking = this.#look(endpoint)
+      .catch((error) => this.#options.onSurprise(endpoint, error))
+      .finally(() => this.#looking.delete(endpoint));
+    this.#looking.set(endpoint, looking);
+    return looking;
   }
 
   #dueAtMs(endpoint: Endpoint): number {

@@ -7,41 +7,23 @@
 // (E4) An endpoint that was out comes back over a trial of the pool's own, never at the expense of a line.
 
 import type { ModelFailure } from '../domain/failure.ts';
-import type { GenerationOutcome } from '../domain/generation.ts';
+import type { GenerationOutcome, ModelAnswer } from '../domain/generation.ts';
 import type { ServerKind, ServerReport } from '../domain/server-kind.ts';
-import type { Clock } from '../time.ts';
 import type { BreakerState } from './breaker.ts';
 import type { EndpointCandidate } from './candidates.ts';
+import type { Ended } from './ended.ts';
 import { EndpointFigures, tokensOf } from './endpoint-figures.ts';
+import type { EndpointOptions } from './endpoint-options.ts';
 import { Gate, NOT_SENT, type NotSent } from './gate.ts';
 import { Health } from './health.ts';
-import type { RefusalVerdict } from './refusals.ts';
 import { ServedModels } from './served-models.ts';
 import { AdaptiveWindow } from './window.ts';
 
 /** `absent`: nobody has answered there so far, or nobody does any more; `trial`: it is back, and has to prove it. */
 export type EndpointPhase = 'absent' | 'up' | 'trial' | 'down';
 
-/** A request that ran, and what its end means. */
-export interface Ended {
-  readonly kind: 'ended';
-  readonly outcome: GenerationOutcome;
-  /** true: the endpoint was dying under it, which is no fault of the line. */
-  readonly isInnocent: boolean;
-  /** Whether a refusal is the last word; null: it was none. */
-  readonly verdict: Promise<RefusalVerdict> | null;
-}
-
-export interface EndpointOptions {
-  /** Requests in flight; null: as many as turn out best. */
-  readonly fixedWindow: number | null;
-  readonly clock: Clock;
-  /** Called whenever the endpoint may have room again or has changed its state. */
-  readonly onChange: (endpoint: Endpoint) => void;
-}
-
-/** Pause after an overload that named no time, in milliseconds. */
-const OVERLOAD_PAUSE_MS = 1_000;
+/** Shortest pause after an overload, whatever the server asks for, in milliseconds. */
+const OVERLOAD_PAUSE_MIN_MS = 1_000;
 /** Of the KV cache: the rest is for answers that turn out longer than expected. */
 const KV_SHARE = 0.9;
 
@@ -62,6 +44,8 @@ export class Endpoint {
   #isDrained = false;
   /** One at a time until one is answered. */
   #isCautious = false;
+  /** A connection broke just now: a look that finds nobody there is believed. */
+  #isDoubted = false;
 
   constructor(candidate: EndpointCandidate, options: EndpointOptions) {
     this.name = candidate.name;
@@ -102,6 +86,11 @@ export class Endpoint {
     return this.#report?.server ?? this.#candidate.kind;
   }
 
+  /** What it is to be looked at as; null: its kind is to be found out, as that of a server that is new or back. */
+  get lookKind(): ServerKind | null {
+    return this.phase === 'up' ? this.kind : this.#candidate.kind;
+  }
+
   /** What the server last said of itself; null: nothing so far. */
   get report(): ServerReport | null {
     return this.#report;
@@ -120,7 +109,7 @@ export class Endpoint {
     return this.#gate.inFlight;
   }
 
-  /** At the gate, not sent yet. */
+  /** At the gate. */
   get waiting(): number {
     return this.#gate.waiting;
   }
@@ -154,7 +143,7 @@ export class Endpoint {
     return this.phase === 'up' && !this.#isDrained && this.models.has(model);
   }
 
-  /** Opens the gate: nothing starts before the service is READY. */
+  /** Nothing starts before the service is READY. */
   open(): void {
     this.#gate.open();
   }
@@ -171,7 +160,6 @@ export class Endpoint {
         return this.#learn(outcome, epoch, this.#options.clock.monotonicMs() - startedAtMs);
       }, tokens);
     } finally {
-      // Also after a surprise: its place is free.
       if (this.inFlight === 0) this.#health.giveUp();
       this.#options.onChange(this);
     }
@@ -184,7 +172,7 @@ export class Endpoint {
 
   /** The same, and what waits for a verdict need not wait for it any more. */
   handBack(): void {
-    this.#gate.releaseWaiting();
+    this.releaseWaiting();
     this.#health.giveUp();
   }
 
@@ -202,8 +190,11 @@ export class Endpoint {
 
   /** A look failed. While requests are in flight their own outcomes say more. */
   missed(failure: ModelFailure): void {
+    const isTelling = this.inFlight === 0 || (this.#isDoubted && failure.isRefused);
     if (this.#report === null) this.#absence = failure.message;
-    else if (this.phase !== 'up' || (failure.class === 'hard' && this.inFlight === 0)) {
+    // A look that began before it went says nothing new.
+    else if (this.phase === 'down' && this.#options.clock.monotonicMs() < this.lookAtMs) return;
+    else if (this.phase !== 'up' || (failure.class === 'hard' && isTelling)) {
       this.#health.missed(failure);
       this.#leave();
     }
@@ -211,10 +202,10 @@ export class Endpoint {
   }
 
   /** How the trial of an endpoint that was out, or is doubtful, has ended. */
-  tried(outcome: GenerationOutcome): void {
-    if (this.#health.tried(outcome)) this.#window.reopen();
+  tried(outcome: ModelAnswer | ModelFailure): void {
+    if (this.#health.tried(outcome, this.#options.hasSiblings(this))) this.#window.reopen();
     if (this.phase !== 'up') this.#leave();
-    this.#fit();
+    else this.#fit();
     this.#options.onChange(this);
   }
 
@@ -233,15 +224,10 @@ export class Endpoint {
     this.#options.onChange(this);
   }
 
-  /** By hand: what runs ends, and nothing new is sent until resume(). */
-  drain(): void {
-    this.#isDrained = true;
-    this.handBack();
-    this.#options.onChange(this);
-  }
-
-  resume(): void {
-    this.#isDrained = false;
+  /** By hand: what runs ends, and nothing new is sent until it is taken back. */
+  setDrained(isDrained: boolean): void {
+    this.#isDrained = isDrained;
+    if (isDrained) this.handBack();
     this.#options.onChange(this);
   }
 
@@ -268,13 +254,26 @@ export class Endpoint {
     if (wasUp && outcome.class === 'overload') {
       this.#window.overloaded(epoch);
       this.#isCautious = true;
-      this.#gate.pause(outcome.retryAfterMs ?? OVERLOAD_PAUSE_MS, () => this.#options.onChange(this));
+      const pauseMs = Math.max(OVERLOAD_PAUSE_MIN_MS, outcome.retryAfterMs ?? 0);
+      this.#gate.pause(pauseMs, () => this.#options.onChange(this));
     }
     if (wasUp && this.phase !== 'up') this.#leave();
-    // What waits at the gate of a doubtful one need not share its fate.
     else if (this.isDoubtful) this.handBack();
     this.#fit();
-    return { kind: 'ended', outcome, isInnocent: !wasUp, verdict };
+    return {
+      kind: 'ended',
+      outcome,
+      isInnocent: !wasUp || (outcome.isBroken === true && this.#hasDied()),
+      verdict,
+    };
+  }
+
+  /** Whether a broken answer was the death of the server: a look tells, at once. */
+  async #hasDied(): Promise<boolean> {
+    this.#isDoubted = true;
+    if (this.phase === 'up') await this.#options.lookNow(this);
+    this.#isDoubted = false;
+    return this.phase !== 'up';
   }
 
   #leave(): void {

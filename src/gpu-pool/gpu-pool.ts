@@ -46,8 +46,11 @@ export class GpuPool {
     this.#options = options;
     const { clock, log } = options;
     const onChange = (endpoint: Endpoint) => this.#changed(endpoint);
+    const hasSiblings = ({ name }: Endpoint) => this.isServedBeside(new Set([name]), null);
+    const lookNow = (endpoint: Endpoint) => this.#watch.lookNow(endpoint);
     this.endpoints = options.candidates.map(
-      (candidate) => new Endpoint(candidate, { fixedWindow: options.window, clock, onChange }),
+      (candidate) =>
+        new Endpoint(candidate, { fixedWindow: options.window, clock, lookNow, hasSiblings, onChange }),
     );
     this.#watch = new EndpointWatch({
       ...options,

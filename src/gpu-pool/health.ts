@@ -1,7 +1,7 @@
 // What an endpoint's answers and failures say of it, put together: whether it may get lines at all, and if not, why.
 
 import type { ModelFailure } from '../domain/failure.ts';
-import type { GenerationOutcome } from '../domain/generation.ts';
+import type { ModelAnswer } from '../domain/generation.ts';
 import type { Clock } from '../time.ts';
 import { Breaker, type BreakerFault, type BreakerState } from './breaker.ts';
 import { Refusals, type RefusalVerdict } from './refusals.ts';
@@ -76,11 +76,15 @@ export class Health {
     this.#breaker.halfOpen();
   }
 
-  /** How the trial of an endpoint that was out, or is doubtful, has ended. Answers whether it is back. */
-  tried(outcome: GenerationOutcome): boolean {
+  /**
+   * How the trial of an endpoint that was out, or is doubtful, has ended. Answers whether it is back. One that refuses the
+   * trial is out only if there are others to do the work: it may dislike no more than the trial.
+   */
+  tried(outcome: ModelAnswer | ModelFailure, hasSiblings: boolean): boolean {
     // An answer without a word is one: a model may well spend its only token on thinking.
     const isGood = outcome.kind === 'success' || outcome.code === 'empty_answer';
-    if (isGood || (this.isUp && outcome.class === 'overload')) {
+    const isAlone = outcome.kind === 'failure' && outcome.class === 'request' && !hasSiblings;
+    if (isGood || isAlone || (this.isUp && outcome.class === 'overload')) {
       this.#refusals.trusted();
       const isBack = !this.isUp;
       this.#breaker.close();
@@ -119,6 +123,6 @@ export class Health {
 
 function faultOf(failure: ModelFailure): BreakerFault {
   if (failure.class === 'misconfigured') return 'misconfigured';
-  if (failure.class !== 'hard') return 'ambiguous';
-  return failure.isRefused ? 'refused' : 'broken';
+  if (failure.isRefused) return 'refused';
+  return failure.class === 'hard' || failure.isBroken ? 'broken' : 'ambiguous';
 }

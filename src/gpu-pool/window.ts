@@ -18,6 +18,8 @@ const SIZE_MAX = 4096;
 const ANSWERS_MIN = { doubling: 4, steady: 16 } as const;
 /** Doubling goes on while it brings this much. */
 const DOUBLING_GAIN = 1.2;
+/** A doubling that brings less than this is measured once more, without the answers of the change. */
+const PLAIN_GAIN = 1.7;
 /** A step up stays if it brings this part of what it would bring a server with room to spare. */
 const GROWTH_YIELD = 0.3;
 /** A step down stays if it costs at most this part of what it would cost a server without anything to spare. */
@@ -48,8 +50,8 @@ interface Measured {
   readonly tokensPerMs: number;
 }
 
-/** What is tried next: doubling may have gone too far, so half is tried first, then a step up and a step down in turn. */
-type Step = 'half' | 'up' | 'down';
+/** What is tried next, in turn as long as it fails. */
+type Step = 'up' | 'down';
 
 /** One answered request, as the window sees it. */
 export interface WindowSample {
@@ -69,11 +71,12 @@ export class AdaptiveWindow {
   #phase: 'doubling' | 'steady' = 'doubling';
   /** What the present size has to prove itself against; null: it is not on trial. */
   #before: Measured | null = null;
-  #nextStep: Step = 'half';
+  #nextStep: Step = 'up';
   #failedSteps = 0;
   #held = 0;
   /** The answers of the first round after a step are those of the change, not of the new size. */
   #isSettling = false;
+  #isSecondLook = false;
   #tokens = 0;
   #busyMs = 0;
   #answers = 0;
@@ -108,10 +111,12 @@ export class AdaptiveWindow {
     this.#tokens += tokens;
     this.#busyMs += durationMs;
     this.#answers += 1;
-    if (this.#answers < Math.max(ANSWERS_MIN[this.#phase], this.#size)) return;
+    // While it doubles half a round will do: the other half was sent before the change.
+    const round = this.#phase === 'doubling' && !this.#isSecondLook ? this.#size / 2 : this.#size;
+    if (this.#answers < Math.max(ANSWERS_MIN[this.#phase], round)) return;
     const now = { size: this.#size, tokensPerMs: (this.#size * this.#tokens) / Math.max(this.#busyMs, 1e-3) };
-    if (this.#phase === 'doubling') this.#double(now);
-    else if (this.#isSettling) this.#begin(false);
+    if (this.#isSettling) this.#begin(false);
+    else if (this.#phase === 'doubling') this.#double(now);
     else if (this.#before !== null) this.#judge(this.#before, now);
     else this.#hold(now);
   }
@@ -139,7 +144,10 @@ export class AdaptiveWindow {
 
   #double(now: Measured): void {
     const before = this.#before;
-    if (before !== null && now.tokensPerMs < before.tokensPerMs * DOUBLING_GAIN) this.#settle(before.size);
+    const gain = before === null ? PLAIN_GAIN : now.tokensPerMs / before.tokensPerMs;
+    // What is sent at once after a step finds the server's queue empty, and looks faster than it will be.
+    if (gain < PLAIN_GAIN && !this.#isSecondLook) this.#lookAgain();
+    else if (before !== null && gain < DOUBLING_GAIN) this.#settle(before.size);
     else if (now.size >= this.#ceiling) this.#settle(now.size);
     else {
       this.#before = now;
@@ -162,7 +170,8 @@ export class AdaptiveWindow {
   /** After enough of the same, a step. */
   #hold(now: Measured): void {
     this.#held += 1;
-    const target = this.#target();
+    const step = Math.max(1, Math.floor(now.size * STEP_SHARE));
+    const target = this.#within(now.size + (this.#nextStep === 'up' ? step : -step));
     if (target === now.size) this.#nextStep = this.#nextStep === 'up' ? 'down' : 'up';
     if (target === now.size || this.#held < Math.min(PATIENCE_MAX, 2 ** this.#failedSteps)) {
       this.#begin(false);
@@ -172,26 +181,22 @@ export class AdaptiveWindow {
     }
   }
 
-  #target(): number {
-    const step = Math.max(1, Math.floor(this.#size * STEP_SHARE));
-    const sizes: Record<Step, number> = {
-      half: Math.floor(this.#size / 2),
-      up: this.#size + step,
-      down: this.#size - step,
-    };
-    return this.#within(sizes[this.#nextStep]);
-  }
-
   /** Holds this size for a while. */
   #settle(size: number): void {
-    if (this.#phase === 'doubling') this.#nextStep = 'half';
     this.#phase = 'steady';
     this.#before = null;
     this.#held = 0;
     this.#become(size);
   }
 
+  #lookAgain(): void {
+    this.#isSecondLook = true;
+    this.#begin(false);
+    this.#epoch += 1;
+  }
+
   #become(size: number): void {
+    this.#isSecondLook = false;
     this.#size = this.#within(size);
     this.#epoch += 1;
     this.#begin(this.#phase === 'steady');

@@ -19,7 +19,6 @@ export interface ModelList {
   readonly kind: 'models';
   /** May be empty: a server that has nothing installed says so. */
   readonly models: readonly ListedModel[];
-  readonly modelIds: readonly string[];
 }
 
 /** Of a list that is longer only so many are taken. */
@@ -63,7 +62,7 @@ export class ModelListResponse implements ResponseReader {
       });
     }
     const models = end.kind === 'ended' ? parseModels(this.#text) : null;
-    if (models !== null) return { kind: 'models', models, modelIds: models.map(({ id }) => id) };
+    if (models !== null) return { kind: 'models', models };
     return invalidAnswer(`the model server did not name its models: ${excerpt(this.#text, this.#apiKey)}`);
   }
 }

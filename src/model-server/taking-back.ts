@@ -3,11 +3,17 @@
 // with. SGLang takes an id for all ids that begin with it, and hangs on ids that it has already: ids are
 // of one length and never used twice.
 
+import { randomUUID } from 'node:crypto';
 import type { ServerKind } from '../domain/server-kind.ts';
 
 export interface TakingBack {
   readonly path: string;
   readonly body: Readonly<Record<string, unknown>>;
+}
+
+/** A name for one request that none has had before. */
+export function newRequestId(): string {
+  return `ragmill-${randomUUID()}`;
 }
 
 /** What a request carries so that it can be taken back. */

@@ -31,7 +31,7 @@ const MISCONFIGURED = /^(?:ERR_TLS|ERR_SSL|ERR_INVALID_URL|CERT_|UND_ERR_INVALID
 export function transportFailure(error: unknown, hasHead: boolean): ModelFailure {
   const code = codeOf(error);
   if (CLIENT_CLOSED.has(code)) return cancelledFailure();
-  if (hasHead) return invalidAnswer(`the answer was cut off (${code})`);
+  if (hasHead) return { ...invalidAnswer(`the answer was cut off (${code})`), isBroken: true };
   const isRefused = REFUSED.has(code);
   if (isRefused || BROKEN.has(code)) {
     return modelFailure('hard', `the model server cannot be reached (${code})`, { isRefused });

@@ -99,8 +99,7 @@ export function registerEndpoints(app: FastifyInstance, services: Services): voi
             `There is no such endpoint. There are: ${names || 'none'}.`,
           );
         }
-        if (action === 'drain') endpoint.drain();
-        else endpoint.resume();
+        endpoint.setDrained(action === 'drain');
         return toEndpointObject(endpoint);
       },
     );

@@ -3,7 +3,7 @@
 // (D2) Only failures of the line's own tries count as attempts: an endpoint that dies, is full or is misconfigured
 //      under it does not.
 
-import type { Ended } from '../gpu-pool/endpoint.ts';
+import type { Ended } from '../gpu-pool/ended.ts';
 import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
 import type { Work } from './work.ts';
 
@@ -38,7 +38,7 @@ export async function aftermathOf(
     case 'misconfigured':
       return survives(work, outcome.class) ? 'later' : 'fail';
     case 'ambiguous':
-      if (ended.isInnocent) return survives(work, 'hard') ? 'again' : 'fail';
+      if (await ended.isInnocent) return survives(work, 'hard') ? 'again' : 'fail';
       work.attempts += 1;
       return work.attempts >= context.maxAttempts ? 'fail' : 'paid';
     case 'request':

@@ -3,11 +3,12 @@
 //
 // (D3) No call leaves before the line's start mark is stored. A line that waits at an endpoint's gate has it already.
 
-import { randomUUID } from 'node:crypto';
 import type { GenerationOutcome, GenerationTask } from '../domain/generation.ts';
-import type { Ended, Endpoint } from '../gpu-pool/endpoint.ts';
+import type { Ended } from '../gpu-pool/ended.ts';
+import type { Endpoint } from '../gpu-pool/endpoint.ts';
 import type { NotSent } from '../gpu-pool/gate.ts';
 import { cancelledFailure } from '../model-server/failures.ts';
+import { newRequestId } from '../model-server/taking-back.ts';
 import type { Clock } from '../time.ts';
 import type { Call } from './calls.ts';
 import { passagesOf, type Work } from './work.ts';
@@ -100,7 +101,7 @@ export class Caller {
     this.#lastTaskId += 1;
     return {
       id: this.#lastTaskId,
-      requestId: `ragmill-${randomUUID()}`,
+      requestId: newRequestId(),
       serverKind: endpoint.kind ?? 'generic',
       endpointUrl: endpoint.url,
       apiKey: settings.apiKey,

@@ -7,7 +7,8 @@
 import type { ModelFailure } from '../domain/failure.ts';
 import type { GenerationSuccess } from '../domain/generation.ts';
 import type { NewRecord } from '../domain/record.ts';
-import type { Ended, Endpoint } from '../gpu-pool/endpoint.ts';
+import type { Ended } from '../gpu-pool/ended.ts';
+import type { Endpoint } from '../gpu-pool/endpoint.ts';
 import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
 import type { Metrics } from '../metrics.ts';
 import { fullJitterMs } from '../time.ts';
@@ -169,6 +170,7 @@ export class Dispatcher {
     for (const name of work.refusedBy) pool.find(name)?.contradicted();
     work.attempts += 1;
     work.isAnswered = true;
+    if (success.isContextTruncated) metrics.contextTruncated.inc({ endpoint: trace.endpoint });
     metrics.stageDuration.observe({ stage: 'queued' }, work.queuedMs / 1000);
     metrics.stageDuration.observe({ stage: 'generation' }, trace.durationMs / 1000);
     onRecord(work, succeededRecord(work, success, trace));

@@ -23,6 +23,8 @@ export async function startClient(t: Pick<Test, 'teardown'>) {
       {
         endpointUrl: server.url,
         apiKey: API_KEY,
+        serverKind: 'generic',
+        requestId: 'request-1',
         body: { model: 'fake-model', messages: [{ role: 'user', content: 'Who?' }], max_tokens: 9 },
         totalTimeoutMs: LONG_MS,
         firstTokenTimeoutMs: LONG_MS,

@@ -20,10 +20,17 @@ async function setup(t: Test, answers: Record<string, Look>, isExpected = true) 
   const surprises: unknown[] = [];
   const tried: string[] = [];
   const trials: Record<string, () => GenerationOutcome | Promise<GenerationOutcome>> = {};
-  const endpoints = Object.keys(answers).map(
-    (name) => new Endpoint(candidate(name, { isExpected }), { fixedWindow: 2, clock, onChange: () => {} }),
+  const endpoints: Endpoint[] = Object.keys(answers).map(
+    (name) =>
+      new Endpoint(candidate(name, { isExpected }), {
+        fixedWindow: 2,
+        clock,
+        lookNow: (endpoint) => watch.lookNow(endpoint),
+        hasSiblings: () => endpoints.length > 1,
+        onChange: () => {},
+      }),
   );
-  const watch = new EndpointWatch({
+  const watch: EndpointWatch = new EndpointWatch({
     endpoints,
     inspect: async ({ name }, signal) => answers[name]?.(signal) ?? refused,
 

@@ -3,7 +3,8 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import type { FailureClass } from '../../src/domain/failure.ts';
 import type { GenerationOutcome } from '../../src/domain/generation.ts';
-import { type Ended, Endpoint } from '../../src/gpu-pool/endpoint.ts';
+import type { Ended } from '../../src/gpu-pool/ended.ts';
+import { Endpoint } from '../../src/gpu-pool/endpoint.ts';
 import type { NotSent } from '../../src/gpu-pool/gate.ts';
 import { modelFailure } from '../../src/model-server/failures.ts';
 import { ManualClock } from '../fakes/manual-clock.ts';
@@ -15,6 +16,8 @@ class World {
   readonly clock = new ManualClock();
   readonly endpoint: Endpoint;
   changes = 0;
+  look = async () => {};
+  hasSiblings = true;
   readonly #sent: ((outcome: GenerationOutcome) => void)[] = [];
   sent = 0;
 
@@ -22,6 +25,8 @@ class World {
     this.endpoint = new Endpoint(candidate('gpu-0'), {
       fixedWindow: window,
       clock: this.clock,
+      lookNow: () => this.look(),
+      hasSiblings: () => this.hasSiblings,
       onChange: () => {
         this.changes += 1;
       },
@@ -123,6 +128,8 @@ t.test('a closed gate sends nothing until it is opened', async (t) => {
   const endpoint = new Endpoint(candidate('gpu-0'), {
     fixedWindow: 2,
     clock: new ManualClock(),
+    lookNow: async () => {},
+    hasSiblings: () => true,
     onChange: () => {},
   });
   t.teardown(() => endpoint.stop());
@@ -153,6 +160,8 @@ t.test('serves what it lists, and by default what is configured or comes first',
   const configured = new Endpoint(candidate('gpu-1', { model: 'mine' }), {
     fixedWindow: 1,
     clock: new ManualClock(),
+    lookNow: async () => {},
+    hasSiblings: () => true,
     onChange: () => {},
   });
   configured.saw(report(['first', 'mine']));
@@ -197,8 +206,25 @@ t.test('what was in flight when it went is not the fault of its line', async (t)
   const world = setup(t, 8);
   const runs = Array.from({ length: 7 }, () => world.run());
   for (const _ of runs) world.end(failure('ambiguous'));
-  const innocent = (await Promise.all(runs)).map((ended) => ended.kind === 'ended' && ended.isInnocent);
+  const innocent = await Promise.all(
+    (await Promise.all(runs)).map((ended) => ended.kind === 'ended' && ended.isInnocent),
+  );
   t.same(innocent, [false, false, false, false, false, true, true]);
+});
+
+t.test('a broken answer was the death of the server if nobody is there any more', async (t) => {
+  const world = setup(t, 8);
+  const broken = { ...failure('ambiguous'), isBroken: true } as const;
+  const isInnocent = async (ended: Ended | NotSent) => ended.kind === 'ended' && ended.isInnocent;
+  t.equal(await isInnocent(await world.ends(broken)), false, 'it is still there');
+  t.equal(world.endpoint.phase, 'up');
+  const [first, ...others] = [world.run(), world.run(), world.run()];
+  world.look = async () => world.endpoint.missed(refused);
+  world.end(broken);
+  t.equal(await isInnocent(await first), true, 'although others are in flight');
+  t.equal(world.endpoint.phase, 'down');
+  for (const _ of others) world.end(broken);
+  await Promise.all(others);
 });
 
 t.test('a full server pauses as long as it asks for, and stays up', async (t) => {
@@ -327,6 +353,18 @@ t.test('refusing one line after the other it gets no more of them until it was t
   t.match(world.endpoint, { phase: 'down', reason: 'it refuses every request: it was request' });
 });
 
+t.test('one that is alone is not out for refusing a trial', async (t) => {
+  const world = setup(t);
+  world.hasSiblings = false;
+  for (let count = 0; count < 5; count += 1) await world.ends(failure('request'));
+  world.endpoint.tried(failure('request'));
+  t.match(world.endpoint, { phase: 'up', isDoubtful: false });
+  await world.ends(refused);
+  world.endpoint.saw(report(['m']));
+  world.endpoint.tried(failure('request'));
+  t.equal(world.endpoint.phase, 'up', 'it answers, whatever it thinks of the question');
+});
+
 t.test('one that refuses what others answer is out', async (t) => {
   const world = setup(t);
   world.takeOut();
@@ -369,13 +407,13 @@ t.test('takes no more than the KV cache holds, but one request always', async (t
 t.test('drained by hand it ends what runs and takes nothing until it is resumed', async (t) => {
   const world = setup(t, 1);
   const [running, waiting] = [world.run(), world.run()];
-  world.endpoint.drain();
+  world.endpoint.setDrained(true);
   t.same(await waiting, { kind: 'not_sent' });
   t.match(world.endpoint, { phase: 'up', reason: 'drained by hand', inFlight: 1 });
   t.notOk(world.endpoint.hasRoom() || world.endpoint.serves('m'));
   world.end(success);
   t.match(await running, { outcome: { kind: 'success' } });
-  world.endpoint.resume();
+  world.endpoint.setDrained(false);
   t.ok(world.endpoint.hasRoom() && world.endpoint.serves('m'));
 });
 

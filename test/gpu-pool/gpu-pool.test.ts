@@ -259,7 +259,7 @@ t.test('follows a real server through its death and its return', async (t) => {
     log: recordingLog().log,
     inspect: async ({ url: endpointUrl }) => {
       const list = await client.listModels({ endpointUrl, apiKey: null, timeoutMs: 10_000 });
-      return list.kind === 'models' ? report(list.modelIds) : list;
+      return list.kind === 'models' ? report(list.models.map(({ id }) => id)) : list;
     },
     tryOut: async () => success,
   });

@@ -21,6 +21,7 @@ const { url: CHROMA_URL } = await chroma.start();
 const server = await startFakeModelServer();
 t.teardown(() => server.close());
 const service = await startService(t as never, {
+  GPU_CONCURRENCY: '4',
   CHROMA_URL,
   GPU_ENDPOINTS: server.url,
   MAX_LINE_BYTES: '2000',

@@ -3,7 +3,15 @@
 
 import t from 'tap';
 import type { FakeModelServer } from '../fakes/fake-model-server.ts';
-import { areAllAnswered, askedBy, linesAt, numbered, startPool, startServers } from '../fakes/fake-pool.ts';
+import {
+  areAllAnswered,
+  askedBy,
+  linesAt,
+  numbered,
+  startPool,
+  startServers,
+  WINDOW,
+} from '../fakes/fake-pool.ts';
 import { chromaUrl } from '../fakes/real-chroma.ts';
 
 const CHROMA_URL = await chromaUrl(t);
@@ -52,3 +60,16 @@ for (const order of ['in a row', 'in between', 'alone'] as const) {
     t.ok(areAllAnswered(await service.run(numbered(20, 'later')), 20));
   });
 }
+
+t.test('a server that refuses what its sibling answers fails no line, and is taken out', async (t) => {
+  const servers = await startServers(t, ['strict', 'b']);
+  servers.strict.respond({ kind: 'status', status: 400, body: { error: { message: 'no such template' } } });
+  servers.b.respond({ kind: 'answer', delayMs: 10 });
+  const service = await startPool(t, servers, { CHROMA_URL });
+  const results = await service.run(numbered(300));
+  t.ok(areAllAnswered(results, 300));
+  t.ok(results.every(({ generation }) => generation?.endpoint === 'b' && generation.attempts === 1));
+  t.match(await service.endpoint('strict'), { breaker: /open/, reason: /refuses/ });
+  const refused = linesAt(servers.strict).length;
+  t.ok(refused > 0 && refused <= 4 * WINDOW, `${refused} lines were refused`);
+});
