@@ -10,5 +10,5 @@ export function machine(): string {
 
 export function report(title: string, rows: readonly (readonly [string, string])[]): void {
   console.log(`\n${title}`);
-  for (const [name, value] of rows) console.log(`  ${name.padEnd(34)} ${value}`);
+  for (const [name, value] of rows) console.log(`  ${name.padEnd(40)} ${value}`);
 }
