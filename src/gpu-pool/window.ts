@@ -24,7 +24,9 @@ const PLAIN_GAIN = 1.7;
 const GROWTH_YIELD = 0.3;
 /** A step down stays if it costs at most this part of what it would cost a server without anything to spare. */
 const SHRINK_COST = 0.1;
+/** The first step, and the largest after steps that stayed: each is twice the one before. */
 const STEP_SHARE = 1 / 8;
+const STEP_SHARE_MAX = 1 / 2;
 /** Measurements between two steps that are tried, at most: more and more as they fail. */
 const PATIENCE_MAX = 32;
 /** What is left of the window after an overload. Source: docs/scaling.md. */
@@ -72,6 +74,7 @@ export class AdaptiveWindow {
   /** What the present size has to prove itself against; null: it is not on trial. */
   #before: Measured | null = null;
   #nextStep: Step = 'up';
+  #stepShare = STEP_SHARE;
   #failedSteps = 0;
   #held = 0;
   /** The answers of the first round after a step are those of the change, not of the new size. */
@@ -161,6 +164,7 @@ export class AdaptiveWindow {
     const wanted = before.tokensPerMs * (1 + change * (change > 0 ? GROWTH_YIELD : SHRINK_COST));
     const stays = now.tokensPerMs >= wanted;
     this.#failedSteps = stays ? 0 : this.#failedSteps + 1;
+    this.#stepShare = stays ? Math.min(STEP_SHARE_MAX, this.#stepShare * 2) : STEP_SHARE;
     if (!stays) this.#nextStep = this.#nextStep === 'up' ? 'down' : 'up';
     this.#held = 0;
     this.#before = null;
@@ -170,7 +174,7 @@ export class AdaptiveWindow {
   /** After enough of the same, a step. */
   #hold(now: Measured): void {
     this.#held += 1;
-    const step = Math.max(1, Math.floor(now.size * STEP_SHARE));
+    const step = Math.max(1, Math.floor(now.size * this.#stepShare));
     const target = this.#within(now.size + (this.#nextStep === 'up' ? step : -step));
     if (target === now.size) this.#nextStep = this.#nextStep === 'up' ? 'down' : 'up';
     if (target === now.size || this.#held < Math.min(PATIENCE_MAX, 2 ** this.#failedSteps)) {

@@ -37,10 +37,17 @@ export class AnswerReader {
     if (last !== null) this.#takeEvent(last);
   }
 
-  /** The whole answer is there, whatever happens to the connection afterwards. */
+  /**
+   * The whole answer is there, whatever happens to the connection afterwards. The end of the stream alone does not say so:
+   * a server that drops one request for another (llama-cpp-python does by default) sends it after half an answer.
+   */
   get isComplete(): boolean {
-    if (this.#isMalformed || !this.completion.hasChoice) return false;
-    return this.#isDone || this.completion.finishReason !== null;
+    return !this.#isMalformed && this.completion.hasChoice && this.completion.finishReason !== null;
+  }
+
+  /** The server has ended an answer without saying why. */
+  get isBrokenOff(): boolean {
+    return this.#isDone && this.completion.hasChoice && this.completion.finishReason === null;
   }
 
   /** How the body began. */

@@ -59,6 +59,7 @@ export class ChatResponse implements ResponseReader {
     if (this.#answer.isComplete) return this.#concludeAnswer();
     if (end.kind === 'stopped' && end.reason !== 'cancelled') return DEADLINE_FAILURES[end.reason];
     if (end.kind === 'broken') return transportFailure(end.error, this.#hasHead);
+    if (this.#answer.isBrokenOff) return invalidAnswer('the server broke the answer off (no finish_reason)');
     const head = excerpt(this.#answer.head, this.#options.apiKey);
     return invalidAnswer(`the answer is no whole chat completion: ${head === '' ? 'it is empty' : head}`);
   }

@@ -65,10 +65,10 @@ t.test('reads the counts of tokens, and takes nonsense for unknown', async (t) =
 });
 
 t.test(
-  'is complete without an end mark once there is a finish reason, and the other way round',
+  'is complete with a finish reason, with an end mark or without, and never without the reason',
   async (t) => {
     t.equal(read(chunk({ content: 'a' }, 'stop')).isComplete, true);
-    t.equal(read(`${chunk({ content: 'a' })}data: [DONE]\n\n`).isComplete, true);
+    t.match(read(`${chunk({ content: 'a' })}data: [DONE]\n\n`), { isComplete: false, isBrokenOff: true });
     t.equal(read(chunk({ content: 'a' })).isComplete, false);
     t.equal(read('data: [DONE]\n\n').isComplete, false);
   },
