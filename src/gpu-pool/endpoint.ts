@@ -190,7 +190,7 @@ export class Endpoint {
 
   /** A look failed. While requests are in flight their own outcomes say more. */
   missed(failure: ModelFailure): void {
-    const isTelling = this.inFlight === 0 || (this.#isDoubted && failure.isRefused);
+    const isTelling = this.inFlight === 0 || this.#isDoubted;
     if (this.#report === null) this.#absence = failure.message;
     // A look that began before it went says nothing new.
     else if (this.phase === 'down' && this.#options.clock.monotonicMs() < this.lookAtMs) return;
