@@ -186,6 +186,8 @@ async function bringUp(
     if (!pool.isServing) pool.hint = await hintAtUsualPorts(around);
     const missing = pool.isServing ? null : pool.waitingFor(around.settings.MODEL ?? null);
     if (missing !== null) around.log.warn(howToGoOn(missing));
+    else if (pool.missing > 0)
+      around.log.warn({ missing: pool.missing, gpus: pool.gpus }, 'model servers are missing');
     return null;
   } catch (error) {
     if (signal.aborted) return null;
