@@ -2,7 +2,12 @@
 
 import type { Surroundings } from './app-collection.ts';
 import { EndpointProcess } from './embedded/endpoint-process.ts';
-import { type EndpointCandidate, parseEndpoints, sequentialCandidates } from './gpu-pool/candidates.ts';
+import {
+  type EndpointCandidate,
+  parseEndpoints,
+  sequentialCandidates,
+  serverUrl,
+} from './gpu-pool/candidates.ts';
 import { countGpus } from './gpu-pool/gpu-count.ts';
 import { GpuPool, type GpusFound } from './gpu-pool/gpu-pool.ts';
 import { createEndpointSeries, type Metrics } from './metrics.ts';
@@ -80,17 +85,19 @@ const USUAL_PORTS = { SGLang: 30_000, vLLM: 8_000 } as const;
 const USUAL_PORT_TIMEOUT_MS = 1_000;
 
 /** Looks where the usual servers would be, when none is on the ports that are looked at; null: nobody is there either. */
-export async function hintAtUsualPorts({ settings, clock }: Surroundings): Promise<string | null> {
+export async function hintAtUsualPorts(
+  { settings, clock }: Surroundings,
+  signal: AbortSignal,
+): Promise<string | null> {
   const { GPU_HOST: host, GPU_ENDPOINTS, EMBEDDED_MODEL } = settings;
   if (GPU_ENDPOINTS !== undefined || EMBEDDED_MODEL === 'on') return null;
   const client = new ModelServerClient(clock);
   try {
     for (const [name, port] of Object.entries(USUAL_PORTS)) {
-      const [candidate] = sequentialCandidates(host, port, 0);
-      const endpointUrl = candidate?.url ?? '';
+      const endpointUrl = serverUrl(host, port);
       // Without the key: whoever is there need not be a model server of ours.
       const call = { endpointUrl, apiKey: null, timeoutMs: USUAL_PORT_TIMEOUT_MS };
-      if ((await client.listModels(call)).kind === 'models') {
+      if ((await client.listModels(call, signal)).kind === 'models') {
         return `a server answers at ${endpointUrl}, where ${name} usually is: set GPU_BASE_PORT=${port}`;
       }
     }

@@ -183,7 +183,7 @@ async function bringUp(
     pool.open();
     scheduler.open();
     around.log.info({ collectionGeneration: collection.generation }, 'ready');
-    if (!pool.isServing) pool.hint = await hintAtUsualPorts(around);
+    if (!pool.isServing) pool.hint = await hintAtUsualPorts(around, signal);
     const missing = pool.isServing ? null : pool.waitingFor(around.settings.MODEL ?? null);
     if (missing !== null) around.log.warn(howToGoOn(missing));
     else if (pool.missing > 0)

@@ -2,12 +2,9 @@
 
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isRecord, parseJson } from '../model-server/server-words.ts';
+import type { CountedGpus } from './gpu.ts';
 import { type ToolOptions, toolAnswer } from './tool-answer.ts';
-
-export interface AmdGpus {
-  readonly count: number;
-  readonly source: string;
-}
 
 const TOOLS = [
   { tool: 'amd-smi', args: ['list', '--json'], count: countAmdSmi },
@@ -18,7 +15,7 @@ const TOOLS = [
 export async function countAmdGpus(
   options: ToolOptions & { readonly root: string },
   note: (text: string) => void,
-): Promise<AmdGpus | null> {
+): Promise<CountedGpus | null> {
   for (const { tool, args, count } of TOOLS) {
     const answer = await toolAnswer(tool, args, options);
     if (answer.kind === 'missing') continue;
@@ -44,11 +41,7 @@ function countRocmSmi(answer: unknown): number | null {
 
 /** The tools write warnings before it, also to their standard output. */
 function jsonIn(text: string): unknown {
-  try {
-    return JSON.parse(text.slice(Math.max(0, text.search(/^[[{]/m))));
-  } catch {
-    return null;
-  }
+  return parseJson(text.slice(Math.max(0, text.search(/^[[{]/m))));
 }
 
 /** Each node of the topology is a processor (gpu_id 0) or a GPU. */
@@ -62,8 +55,4 @@ async function countDriverNodes(folder: string): Promise<number> {
   } catch {
     return 0;
   }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -20,13 +20,16 @@ export interface EndpointCandidate {
 const SEQUENTIAL_PORTS_MIN = 8;
 const PORT_MAX = 65_535;
 
+export function serverUrl(host: string, port: number): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
 /** As many ports as there are GPUs, and at least a few. */
 export function sequentialCandidates(host: string, basePort: number, gpus: number): EndpointCandidate[] {
-  const authority = host.includes(':') ? `[${host}]` : host;
   const length = Math.min(Math.max(SEQUENTIAL_PORTS_MIN, gpus), PORT_MAX - basePort + 1);
   return Array.from({ length }, (_, index) => ({
     name: `gpu-${index}`,
-    url: `http://${authority}:${basePort + index}`,
+    url: serverUrl(host, basePort + index),
     model: null,
     kind: null,
     isExpected: false,

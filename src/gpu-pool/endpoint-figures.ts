@@ -1,10 +1,9 @@
 // What is counted and averaged of an endpoint's requests.
 
-import type { GenerationOutcome } from '../domain/generation.ts';
+import type { FailureClass } from '../domain/failure.ts';
+import type { GenerationOutcome, GenerationSuccess } from '../domain/generation.ts';
 
-export type RequestEnding = 'success' | Extract<GenerationOutcome, { kind: 'failure' }>['class'];
-
-/** Weight of the newest answer in the averages: about the last twenty count. */
+/** Weight of the newest answer in the average: about the last twenty count. */
 const NEWEST_SHARE = 0.1;
 /** Fewer answers tell no average. */
 const ANSWERS_MIN = 5;
@@ -12,7 +11,7 @@ const ANSWERS_MIN = 5;
 const CHARACTERS_PER_TOKEN = 4;
 
 export class EndpointFigures {
-  readonly requests: Record<RequestEnding, number> = {
+  readonly requests: Record<'success' | FailureClass, number> = {
     success: 0,
     hard: 0,
     overload: 0,
@@ -22,28 +21,21 @@ export class EndpointFigures {
     cancelled: 0,
   };
   #meanMs = 0;
-  #meanTokens = 0;
 
   ended(outcome: GenerationOutcome, durationMs: number): void {
     this.requests[outcome.kind === 'success' ? 'success' : outcome.class] += 1;
     if (outcome.kind !== 'success') return;
     const share = Math.max(NEWEST_SHARE, 1 / this.requests.success);
     this.#meanMs += share * (durationMs - this.#meanMs);
-    this.#meanTokens += share * (tokensOf(outcome) - this.#meanTokens);
   }
 
   /** How long an answer takes, in milliseconds; null: not known yet. */
   get meanDurationMs(): number | null {
     return this.requests.success < ANSWERS_MIN ? null : this.#meanMs;
   }
-
-  /** How long an answer is; null: not known yet. */
-  get meanAnswerTokens(): number | null {
-    return this.requests.success < ANSWERS_MIN ? null : this.#meanTokens;
-  }
 }
 
 /** Length of an answer, at least 1; estimated where the server does not count. */
-export function tokensOf(outcome: Extract<GenerationOutcome, { kind: 'success' }>): number {
+export function tokensOf(outcome: GenerationSuccess): number {
   return Math.max(1, outcome.usage.completionTokens ?? outcome.answer.length / CHARACTERS_PER_TOKEN);
 }

@@ -22,6 +22,9 @@ import { AdaptiveWindow } from './window.ts';
 /** `absent`: nobody has answered there so far, or nobody does any more; `trial`: it is back, and has to prove it. */
 export type EndpointPhase = 'absent' | 'up' | 'trial' | 'down';
 
+/** Asked for several times a request: made once. */
+const PHASE_OF_BREAKER = { closed: 'up', half_open: 'trial', open: 'down' } as const;
+
 /** Shortest pause after an overload, whatever the server asks for, in milliseconds. */
 const OVERLOAD_PAUSE_MIN_MS = 1_000;
 /** Of the KV cache: the rest is for answers that turn out longer than expected. */
@@ -61,7 +64,7 @@ export class Endpoint {
 
   get phase(): EndpointPhase {
     if (this.#report === null) return 'absent';
-    return ({ closed: 'up', half_open: 'trial', open: 'down' } as const)[this.breakerState];
+    return PHASE_OF_BREAKER[this.breakerState];
   }
 
   /** Why it gets no lines; null when it does. */

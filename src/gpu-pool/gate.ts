@@ -128,6 +128,7 @@ export class Gate {
     this.#waiting.clear();
     this.#queue.clear();
   }
+
   #takes(requestsMax: number, tokens: number): boolean {
     const inHand = this.inFlight + this.waiting;
     const fits = this.tokensMax === null || this.#tokens === 0 || this.#tokens + tokens <= this.tokensMax;

@@ -6,7 +6,7 @@
 
 import type { Settings } from '../config.ts';
 import { countAmdGpus } from './amd-gpus.ts';
-import { type Gpu, usableDevices } from './gpu.ts';
+import { type CountedGpus, type Gpu, usableDevices } from './gpu.ts';
 import { countNvidiaFiles, listNvidiaGpus } from './nvidia-gpus.ts';
 import type { ToolOptions } from './tool-answer.ts';
 import {
@@ -43,11 +43,6 @@ export interface CountOptions extends ToolOptions {
   readonly root: string;
 }
 
-interface Found {
-  readonly count: number;
-  readonly source: string;
-}
-
 /** As for the setting. */
 const COUNT_MAX = 1024;
 
@@ -63,7 +58,7 @@ export async function countGpus(options: CountOptions): Promise<GpuCount> {
   return { count: count === null ? null : Math.min(count, COUNT_MAX), source, notes };
 }
 
-async function countNvidia(options: CountOptions, note: (text: string) => void): Promise<Found | null> {
+async function countNvidia(options: CountOptions, note: (text: string) => void): Promise<CountedGpus | null> {
   const { CUDA_VISIBLE_DEVICES: cuda, NVIDIA_VISIBLE_DEVICES: container } = options.settings;
   const listed = await listNvidiaGpus(options, note);
   if (listed === null) {
@@ -72,16 +67,16 @@ async function countNvidia(options: CountOptions, note: (text: string) => void):
     return narrowed(files, 'CUDA_VISIBLE_DEVICES', cudaVisible(cuda, amongCounted(files.count)), note);
   }
   noteInstances(listed, note);
-  let found: Found = { count: usableDevices(listed), source: 'nvidia-smi' };
+  let found: CountedGpus = { count: usableDevices(listed), source: 'nvidia-smi' };
   const given = container === undefined ? listed : containerGpus(container, listed);
   found = narrowed(found, 'NVIDIA_VISIBLE_DEVICES', { count: usableDevices(given), endedAt: null }, note);
   if (cuda === undefined) return found;
   return narrowed(found, 'CUDA_VISIBLE_DEVICES', cudaVisible(cuda, amongListed(given)), note);
 }
 
-async function countAmd(options: CountOptions, note: (text: string) => void): Promise<Found | null> {
+async function countAmd(options: CountOptions, note: (text: string) => void): Promise<CountedGpus | null> {
   const { ROCR_VISIBLE_DEVICES: rocr } = options.settings;
-  let found: Found | null = await countAmdGpus(options, note);
+  let found: CountedGpus | null = await countAmdGpus(options, note);
   if (found === null) return null;
   if (rocr !== undefined) {
     found = narrowed(found, 'ROCR_VISIBLE_DEVICES', amdVisible(rocr, amongCounted(found.count)), note);
@@ -95,7 +90,7 @@ async function countAmd(options: CountOptions, note: (text: string) => void): Pr
 }
 
 /** Without any list of devices, a variable that names some is all that is known. */
-function countNamed(settings: CountSettings, note: (text: string) => void): Found | null {
+function countNamed(settings: CountSettings, note: (text: string) => void): CountedGpus | null {
   const any = amongCounted(Number.POSITIVE_INFINITY);
   const { CUDA_VISIBLE_DEVICES: cuda } = settings;
   if (cuda !== undefined) return named('CUDA_VISIBLE_DEVICES', cudaVisible(cuda, any), note);
@@ -106,13 +101,18 @@ function countNamed(settings: CountSettings, note: (text: string) => void): Foun
   return null;
 }
 
-function named(name: string, { count, endedAt }: Visible, note: (text: string) => void): Found {
+function named(name: string, { count, endedAt }: Visible, note: (text: string) => void): CountedGpus {
   if (endedAt !== null && !isNone(endedAt)) note(`${name} ends at "${endedAt}"`);
   return { count, source: name };
 }
 
 /** Only fewer: what is named beyond the devices found is not there. */
-function narrowed(found: Found, name: string, visible: Visible, note: (text: string) => void): Found {
+function narrowed(
+  found: CountedGpus,
+  name: string,
+  visible: Visible,
+  note: (text: string) => void,
+): CountedGpus {
   if (visible.count >= found.count) return found;
   note(`${found.source} shows ${found.count}, ${name} leaves ${visible.count}`);
   return named(name, visible, note);

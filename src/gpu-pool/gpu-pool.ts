@@ -5,6 +5,7 @@ import type { EndpointCandidate } from './candidates.ts';
 import { Endpoint } from './endpoint.ts';
 import { type EndpointState, stateOf } from './endpoint-state.ts';
 import { EndpointWatch, type EndpointWatchOptions } from './endpoint-watch.ts';
+import type { GpuCount } from './gpu-count.ts';
 import { isKnown, waitingFor } from './pool-words.ts';
 
 interface PoolLog {
@@ -13,12 +14,7 @@ interface PoolLog {
   error(fields: object, message: string): void;
 }
 
-export interface GpusFound {
-  /** null: nobody knows. */
-  readonly count: number | null;
-  /** What told it, for people. */
-  readonly source: string;
-}
+export type GpusFound = Omit<GpuCount, 'notes'>;
 
 export interface GpuPoolOptions extends Pick<EndpointWatchOptions, 'inspect' | 'tryOut'> {
   readonly candidates: readonly EndpointCandidate[];
@@ -166,11 +162,11 @@ export class GpuPool {
     this.#said.set(endpoint, state);
     const { name, url, kind, reason } = endpoint;
     const fields = { endpoint: name, url };
-    if (state === 'up')
-      this.#options.log.info({ ...fields, kind, models: endpoint.models.ids }, 'endpoint is up');
-    else if (state === 'down') this.#options.log.warn({ ...fields, reason }, 'endpoint is down');
-    else if (before === undefined) this.#options.log.warn({ ...fields, reason }, 'endpoint does not answer');
-    else this.#options.log.info(fields, STATE_MESSAGES[state]);
+    const { log } = this.#options;
+    if (state === 'up') log.info({ ...fields, kind, models: endpoint.models.ids }, STATE_MESSAGES.up);
+    else if (state === 'down') log.warn({ ...fields, reason }, STATE_MESSAGES.down);
+    else if (before === undefined) log.warn({ ...fields, reason }, 'endpoint does not answer');
+    else log.info(fields, STATE_MESSAGES[state]);
   }
 
   #lastPick(endpoint: Endpoint): number {

@@ -1,5 +1,12 @@
-// An NVIDIA GPU as far as counting goes.
+// GPUs as far as counting goes.
 
+/** How many there are, and what told it, for people. */
+export interface CountedGpus {
+  readonly count: number;
+  readonly source: string;
+}
+
+/** An NVIDIA GPU. */
 export interface Gpu {
   readonly uuid: string;
   /**

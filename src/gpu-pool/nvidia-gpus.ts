@@ -2,7 +2,7 @@
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Gpu } from './gpu.ts';
+import type { CountedGpus, Gpu } from './gpu.ts';
 import { type ToolOptions, toolAnswer } from './tool-answer.ts';
 
 const QUERY = ['--query-gpu=index,uuid,mig.mode.current', '--format=csv,noheader'];
@@ -33,7 +33,7 @@ export async function listNvidiaGpus(
 }
 
 /** How many the driver's files show, and where; null: there are none. */
-export async function countNvidiaFiles(root: string): Promise<{ count: number; source: string } | null> {
+export async function countNvidiaFiles(root: string): Promise<CountedGpus | null> {
   const driver = (await namesIn(join(root, 'proc/driver/nvidia/gpus'))).length;
   const nodes = (await namesIn(join(root, 'dev'))).filter((name) => /^nvidia[0-9]+$/.test(name)).length;
   // A container sees all GPUs of its host in /proc, but only the devices that it was given in /dev.

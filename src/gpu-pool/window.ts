@@ -12,7 +12,7 @@
 const UNKNOWN_START = 4;
 /** However much a server can run: the rest is for the tries to find. */
 const START_MAX = 32;
-/** No server has ever gained from more. */
+/** A bound against a runaway: beyond what servers run at once. */
 const SIZE_MAX = 4096;
 /** Fewest answers that tell a speed: few while it doubles, which a rough figure can decide; more for small steps. */
 const ANSWERS_MIN = { doubling: 4, steady: 16 } as const;
@@ -29,7 +29,7 @@ const STEP_SHARE = 1 / 8;
 const STEP_SHARE_MAX = 1 / 2;
 /** Measurements between two steps that are tried, at most: more and more as they fail. */
 const PATIENCE_MAX = 32;
-/** What is left of the window after an overload. Source: docs/scaling.md. */
+/** What is left of the window after an overload. */
 const CUT = 0.7;
 /** A window this full is limited by its size, and not by what there is to do. */
 const FULL = 0.75;

@@ -2,7 +2,7 @@
 
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance } from 'fastify';
-import { type Static, Type } from 'typebox';
+import { type Static, type TSchema, Type } from 'typebox';
 import { SERVER_KINDS } from '../domain/server-kind.ts';
 import { RagmillError } from '../errors.ts';
 import type { Endpoint } from '../gpu-pool/endpoint.ts';
@@ -10,9 +10,7 @@ import { ENDPOINT_STATES, stateOf } from '../gpu-pool/endpoint-state.ts';
 import { problemRef } from './problem.ts';
 import type { Services } from './services.ts';
 
-const nullable = <T extends ReturnType<typeof Type.String | typeof Type.Integer | typeof Type.Number>>(
-  type: T,
-) => Type.Union([type, Type.Null()]);
+const nullable = <T extends TSchema>(type: T) => Type.Union([type, Type.Null()]);
 
 const endpointSchema = Type.Object({
   name: Type.String(),

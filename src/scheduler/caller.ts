@@ -34,9 +34,9 @@ export interface CallerOptions {
   readonly clock: Clock;
 }
 
-/** Bytes of text that make a token, roughly. */
-const BYTES_PER_TOKEN = 4;
-/** Length of an answer as long as none is known, in tokens: few models use up what they are granted. */
+/** Characters of text that make a token, roughly. */
+const CHARACTERS_PER_TOKEN = 4;
+/** Length of an answer, in tokens, for the KV cache: few models use up what they are granted. */
 const USUAL_ANSWER_TOKENS = 256;
 
 export class Caller {
@@ -77,7 +77,7 @@ export class Caller {
     const system = options.systemPrompt ?? this.#options.defaultSystemPrompt;
     const asked = request.shape === 'openai' ? JSON.stringify(request.body.messages) : request.query;
     const passages = passagesOf(work).reduce((sum, { text }) => sum + text.length, 0);
-    const prompt = (system.length + asked.length + passages) / BYTES_PER_TOKEN;
+    const prompt = (system.length + asked.length + passages) / CHARACTERS_PER_TOKEN;
     return Math.ceil(prompt + Math.min(options.maxTokens, USUAL_ANSWER_TOKENS));
   }
 

@@ -13,11 +13,11 @@ import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
 import type { Metrics } from '../metrics.ts';
 import { fullJitterMs } from '../time.ts';
 import { aftermathOf } from './aftermath.ts';
+import { CallBudget } from './call-budget.ts';
 import { Caller, type CallerOptions } from './caller.ts';
 import { type Call, Calls } from './calls.ts';
 import { Feed } from './feed.ts';
 import { failedRecord, succeededRecord } from './result-record.ts';
-import { RetryBudget } from './retry-budget.ts';
 import { Tail } from './tail.ts';
 import { rememberTry, type Work } from './work.ts';
 
@@ -30,6 +30,8 @@ export interface DispatcherOptions extends CallerOptions {
   readonly onSurprise: (work: Work, error: unknown) => void;
 }
 
+/** A sick pool must not be asked more than a healthy one; time earns some, lest a line wait for ever. */
+const RETRY_BUDGET = { share: 0.1, perSecond: 1, savedAtStart: 20, savedMax: 100 };
 /** Backoff between attempts of a line, in milliseconds. */
 const RETRY_BASE_MS = 100;
 const RETRY_CAP_MS = 10_000;
@@ -40,7 +42,7 @@ export class Dispatcher {
   readonly #calls = new Calls();
   readonly #caller: Caller;
   readonly #tail: Tail;
-  readonly #budget: RetryBudget;
+  readonly #budget: CallBudget;
   /** The suspect in flight; the others wait in the feed. */
   #suspect: Work | null = null;
   /** Lines that wait for their next try. */
@@ -52,7 +54,7 @@ export class Dispatcher {
     this.#options = options;
     const { pool, clock, metrics } = options;
     this.#caller = new Caller(options);
-    this.#budget = new RetryBudget(clock);
+    this.#budget = new CallBudget(RETRY_BUDGET, clock);
     this.#tail = new Tail({
       pool,
       clock,

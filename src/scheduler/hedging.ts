@@ -1,35 +1,14 @@
-// The tail of the work: when nothing waits any more and endpoints are idle, the lines that run where it takes long are
-// asked for a second time where it takes less; the first answer counts.
+// Which lines are worth a second call at the end of the work: those that run where it takes long, if an idle endpoint takes
+// less. The first answer counts.
 // Source: J. Dean and L. A. Barroso, "The Tail at Scale", Communications of the ACM 56(2), 2013 (hedged requests).
 
 import type { Endpoint } from '../gpu-pool/endpoint.ts';
 import type { Call } from './calls.ts';
 
-/** Second calls per first one. */
-const SHARE = 0.05;
-const SAVED_MAX = 200;
 /** An answer that takes this many times the usual is no usual one: it may take as long again. */
 const UNUSUAL = 1.5;
 /** What has to be gained, as a share of the time that the second call takes. */
 const MARGIN = 1.2;
-
-export class Hedging {
-  #saved = 0;
-
-  /** A line was sent for the first time. */
-  earn(): void {
-    this.#saved = Math.min(SAVED_MAX, this.#saved + SHARE);
-  }
-
-  /** Whether one more hedge is within the share. */
-  get isAffordable(): boolean {
-    return this.#saved >= 1;
-  }
-
-  spend(): void {
-    this.#saved -= 1;
-  }
-}
 
 /** Whether the idle endpoint is expected to answer before the one that has been at it so far. */
 export function isWorthHedging(call: Call, idle: Endpoint, nowMs: number): boolean {

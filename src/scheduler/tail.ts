@@ -5,8 +5,9 @@ import type { Endpoint } from '../gpu-pool/endpoint.ts';
 import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Clock } from '../time.ts';
+import { CallBudget } from './call-budget.ts';
 import type { Call, Calls } from './calls.ts';
-import { Hedging, isWorthHedging } from './hedging.ts';
+import { isWorthHedging } from './hedging.ts';
 import type { Work } from './work.ts';
 
 export interface TailOptions {
@@ -19,22 +20,25 @@ export interface TailOptions {
   readonly hedge: (work: Work, endpoint: Endpoint) => void;
 }
 
+/** At most a twentieth of the first calls. */
+const HEDGE_BUDGET = { share: 0.05, perSecond: 0, savedAtStart: 0, savedMax: 200 };
 /** Between two looks, in milliseconds. */
 const INTERVAL_MS = 100;
 
 export class Tail {
   readonly #options: TailOptions;
-  readonly #hedging = new Hedging();
+  readonly #budget: CallBudget;
   readonly #stopped = new AbortController();
   #isWatching = false;
 
   constructor(options: TailOptions) {
     this.#options = options;
+    this.#budget = new CallBudget(HEDGE_BUDGET, options.clock);
   }
 
   /** A line was sent for the first time. */
   earn(): void {
-    this.#hedging.earn();
+    this.#budget.earn();
   }
 
   /** Looks after a while, and again as long as there is something to look at. */
@@ -63,11 +67,10 @@ export class Tail {
     if (idle.length === 0) return;
     for (const endpoint of pool.endpoints) if (endpoint.waiting > 0) endpoint.releaseWaiting();
     for (const call of calls.single) {
-      if (!this.#hedging.isAffordable) return;
       if (call.work.isSuspect) continue;
       const endpoint = bestFor(call, idle, clock.monotonicMs());
       if (!endpoint) continue;
-      this.#hedging.spend();
+      if (!this.#budget.spend()) return;
       metrics.hedges.inc({ outcome: 'sent' });
       hedge(call.work, endpoint);
     }

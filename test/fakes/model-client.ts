@@ -9,6 +9,7 @@ import { startFakeModelServer } from './fake-model-server.ts';
 
 const LONG_MS = 120_000;
 export const API_KEY = 'sk-secret-0123456789';
+export const MESSAGES = [{ role: 'user', content: 'Wo liegt Zürich? 🗺' }];
 
 export async function startClient(t: Pick<Test, 'teardown'>) {
   const server = await startFakeModelServer();
@@ -25,7 +26,7 @@ export async function startClient(t: Pick<Test, 'teardown'>) {
         apiKey: API_KEY,
         serverKind: 'generic',
         requestId: 'request-1',
-        body: { model: 'fake-model', messages: [{ role: 'user', content: 'Who?' }], max_tokens: 9 },
+        body: { model: 'fake-model', messages: MESSAGES, max_tokens: 9 },
         totalTimeoutMs: LONG_MS,
         firstTokenTimeoutMs: LONG_MS,
         stallTimeoutMs: LONG_MS,

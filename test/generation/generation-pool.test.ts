@@ -4,9 +4,8 @@ import type { GenerationTask } from '../../src/domain/generation.ts';
 import { GenerationPool } from '../../src/generation/generation-pool.ts';
 import { fakeAnswer } from '../fakes/fake-chat.ts';
 import { startFakeModelServer } from '../fakes/fake-model-server.ts';
+import { generationTask } from '../fakes/generation-task.ts';
 import { recordingLog } from '../fakes/recording-log.ts';
-
-const LONG_MS = 120_000;
 
 async function setup(t: Test, threads = 1) {
   const server = await startFakeModelServer();
@@ -16,25 +15,8 @@ async function setup(t: Test, threads = 1) {
     await pool.close();
     await server.close();
   });
-  let lastId = 0;
-  const task = (query: string, changes: Partial<GenerationTask> = {}): GenerationTask => ({
-    id: ++lastId,
-    endpointUrl: server.url,
-    serverKind: 'generic',
-    requestId: `request-${lastId}`,
-    contextTokens: null,
-    apiKey: null,
-    model: 'fake-model',
-    request: { shape: 'native', query },
-    systemPrompt: 'Be brief.',
-    maxTokens: 64,
-    temperature: 0,
-    passages: [],
-    totalTimeoutMs: LONG_MS,
-    firstTokenTimeoutMs: LONG_MS,
-    stallTimeoutMs: LONG_MS,
-    ...changes,
-  });
+  const task = (query: string, changes: Partial<GenerationTask> = {}) =>
+    generationTask(server.url, { request: { shape: 'native', query }, ...changes });
   return { server, pool, task, lines };
 }
 

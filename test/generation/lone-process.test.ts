@@ -2,31 +2,12 @@ import { readdirSync, readFileSync } from 'node:fs';
 import t from 'tap';
 import { generateAlone } from '../../src/generation/lone-process.ts';
 import { startFakeModelServer } from '../fakes/fake-model-server.ts';
+import { generationTask } from '../fakes/generation-task.ts';
 import { recordingLog } from '../fakes/recording-log.ts';
 import { until } from '../fakes/until.ts';
 
 const onLinux = process.platform === 'linux' ? {} : { skip: 'reads /proc' };
 const never = new AbortController().signal;
-
-function taskFor(endpointUrl: string) {
-  return {
-    id: 1,
-    endpointUrl,
-    serverKind: 'generic' as const,
-    requestId: 'request-1',
-    contextTokens: null,
-    apiKey: null,
-    model: 'fake-model',
-    request: { shape: 'native', query: 'What?' } as const,
-    systemPrompt: 'Be kind.',
-    maxTokens: 10,
-    temperature: 0,
-    passages: [],
-    totalTimeoutMs: 60_000,
-    firstTokenTimeoutMs: 60_000,
-    stallTimeoutMs: 60_000,
-  };
-}
 
 /** The processes of suspects that this process has started. */
 function children(): number[] {
@@ -48,7 +29,7 @@ function children(): number[] {
 t.test('a suspect that does nothing wrong is answered, and its process goes', onLinux, async (t) => {
   const server = await startFakeModelServer();
   t.teardown(() => server.close());
-  const outcome = await generateAlone(taskFor(server.url), never, recordingLog().log);
+  const outcome = await generateAlone(generationTask(server.url), never, recordingLog().log);
   t.match(outcome, { kind: 'success', promptHash: /^[0-9a-f]{64}$/ });
   await until('its process to be gone', () => children().length === 0);
 });
@@ -60,7 +41,7 @@ t.test('a process that dies twice convicts the line, and says how', onLinux, asy
     for (const pid of children()) process.kill(pid, 'SIGKILL');
     return { kind: 'answer', hold: true };
   });
-  const outcome = await generateAlone(taskFor(server.url), never, recordingLog().log);
+  const outcome = await generateAlone(generationTask(server.url), never, recordingLog().log);
   t.match(outcome, { kind: 'failure', class: 'request', code: 'poison', message: /SIGKILL/ });
   t.equal(server.requests.length, 2);
 });
@@ -70,7 +51,7 @@ t.test('a cancelled suspect is no poison', onLinux, async (t) => {
   t.teardown(() => server.close());
   server.respond({ kind: 'answer', hold: true });
   const cancel = new AbortController();
-  const outcome = generateAlone(taskFor(server.url), cancel.signal, recordingLog().log);
+  const outcome = generateAlone(generationTask(server.url), cancel.signal, recordingLog().log);
   await server.until(() => server.inFlight === 1);
   cancel.abort();
   t.match(await outcome, { kind: 'failure', class: 'cancelled' });
@@ -83,6 +64,6 @@ t.test('a process that cannot be started is the trouble of the machine, not of t
   t.teardown(() => {
     process.execPath = execPath;
   });
-  const outcome = await generateAlone(taskFor('http://127.0.0.1:9'), never, recordingLog().log);
+  const outcome = await generateAlone(generationTask('http://127.0.0.1:9'), never, recordingLog().log);
   t.match(outcome, { kind: 'failure', class: 'ambiguous', message: /could be started/ });
 });

@@ -6,8 +6,8 @@ import { ModelServerClient } from '../../src/model-server/model-server-client.ts
 import { systemClock } from '../../src/time.ts';
 import { startFakeModelServer } from '../fakes/fake-model-server.ts';
 import { ollamaAnswer } from '../fakes/fake-ollama.ts';
+import { generationTask } from '../fakes/generation-task.ts';
 
-const LONG_MS = 120_000;
 const CONTEXT_TOKENS = 4_096;
 const WORDS = 'The mill has twelve wheels, and each of them turns a stone of its own. ';
 
@@ -20,24 +20,7 @@ async function setup(t: Test) {
   });
   const run = (changes: Partial<GenerationTask> = {}) =>
     runTask(
-      {
-        id: 1,
-        endpointUrl: server.url,
-        serverKind: 'ollama',
-        requestId: 'request-1',
-        contextTokens: CONTEXT_TOKENS,
-        apiKey: null,
-        model: 'fake-model',
-        request: { shape: 'native', query: 'How many wheels?' },
-        systemPrompt: 'Be brief.',
-        maxTokens: 64,
-        temperature: 0,
-        passages: [],
-        totalTimeoutMs: LONG_MS,
-        firstTokenTimeoutMs: LONG_MS,
-        stallTimeoutMs: LONG_MS,
-        ...changes,
-      },
+      generationTask(server.url, { serverKind: 'ollama', contextTokens: CONTEXT_TOKENS, ...changes }),
       client,
       new AbortController().signal,
     );

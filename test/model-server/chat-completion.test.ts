@@ -1,46 +1,9 @@
-import t, { type Test } from 'tap';
-import { type ChatCall, ModelServerClient } from '../../src/model-server/model-server-client.ts';
-import { systemClock } from '../../src/time.ts';
-import { type Behaviour, fakeAnswer } from '../fakes/fake-chat.ts';
-import { startFakeModelServer } from '../fakes/fake-model-server.ts';
-
-const LONG_MS = 120_000;
-const API_KEY = 'sk-secret-0123456789';
-const MESSAGES = [{ role: 'user', content: 'Wo liegt Zürich? 🗺' }];
-
-async function setup(t: Test) {
-  const server = await startFakeModelServer();
-  const client = new ModelServerClient(systemClock);
-  t.teardown(async () => {
-    await client.close();
-    await server.close();
-  });
-  const call = (changes: Partial<ChatCall> = {}, signal?: AbortSignal) =>
-    client.chatCompletion(
-      {
-        endpointUrl: server.url,
-        apiKey: API_KEY,
-        serverKind: 'generic',
-        requestId: 'request-1',
-        body: { model: 'fake-model', messages: MESSAGES, max_tokens: 9 },
-        totalTimeoutMs: LONG_MS,
-        firstTokenTimeoutMs: LONG_MS,
-        stallTimeoutMs: LONG_MS,
-        ...changes,
-      },
-      signal,
-    );
-  const failure = async (behaviour: Behaviour, changes: Partial<ChatCall> = {}) => {
-    server.respond(behaviour);
-    const outcome = await call(changes);
-    if (outcome.kind !== 'failure') throw new Error(`no failure but: ${outcome.answer}`);
-    return outcome;
-  };
-  return { server, client, call, failure };
-}
+import t from 'tap';
+import { fakeAnswer } from '../fakes/fake-chat.ts';
+import { API_KEY, MESSAGES, startClient } from '../fakes/model-client.ts';
 
 t.test('reads a streamed answer with its counts', async (t) => {
-  const { server, call } = await setup(t);
+  const { server, call } = await startClient(t);
   server.respond({
     kind: 'answer',
     text: 'In der Schweiz – 🇨🇭.',
@@ -57,7 +20,7 @@ t.test('reads a streamed answer with its counts', async (t) => {
 });
 
 t.test('sends what it was given, asks for a stream with usage, and shows its key', async (t) => {
-  const { server, call } = await setup(t);
+  const { server, call } = await startClient(t);
   t.equal((await call()).kind, 'success');
   const [request] = server.requests;
   t.same(request?.body, {
@@ -73,7 +36,7 @@ t.test('sends what it was given, asks for a stream with usage, and shows its key
 });
 
 t.test('accepts a document in the place of a stream', async (t) => {
-  const { server, call } = await setup(t);
+  const { server, call } = await startClient(t);
   server.respond({ kind: 'answer', document: true, usage: null });
   t.match(await call(), {
     kind: 'success',
@@ -83,7 +46,7 @@ t.test('accepts a document in the place of a stream', async (t) => {
 });
 
 t.test('keeps reasoning out of the answer, and calls nothing but reasoning an empty answer', async (t) => {
-  const { server, call, failure } = await setup(t);
+  const { server, call, failure } = await startClient(t);
   server.respond({ kind: 'answer', reasoning: 'hm', text: '<think>let me see</think>\n\nYes.' });
   t.match(await call(), { kind: 'success', answer: 'Yes.' });
   const empty = { class: 'ambiguous', code: 'empty_answer' };
@@ -94,7 +57,7 @@ t.test('keeps reasoning out of the answer, and calls nothing but reasoning an em
 });
 
 t.test('sorts refusals by status', async (t) => {
-  const { failure } = await setup(t);
+  const { failure } = await startClient(t);
   const expected: Record<number, [string, string]> = {
     400: ['request', 'generation_rejected'],
     401: ['misconfigured', 'generation_misconfigured'],
@@ -119,7 +82,7 @@ t.test('sorts refusals by status', async (t) => {
 });
 
 t.test('knows a missing model and a dead engine by what the server says', async (t) => {
-  const { failure } = await setup(t);
+  const { failure } = await startClient(t);
   const say = (status: number, body: object) => failure({ kind: 'status', status, body });
   t.match(await say(400, { object: 'error', message: 'The model `x` does not exist.', code: 400 }), {
     class: 'misconfigured',
@@ -130,7 +93,7 @@ t.test('knows a missing model and a dead engine by what the server says', async 
 });
 
 t.test('hands on how long the server wants to be left alone', async (t) => {
-  const { failure } = await setup(t);
+  const { failure } = await startClient(t);
   const busy = (value: string) =>
     failure({ kind: 'status', status: 503, headers: { 'retry-after': value }, body: 'busy' });
   t.equal((await busy('2')).retryAfterMs, 2_000);
@@ -139,14 +102,14 @@ t.test('hands on how long the server wants to be left alone', async (t) => {
 });
 
 t.test('does not follow a redirect', async (t) => {
-  const { server, failure } = await setup(t);
+  const { server, failure } = await startClient(t);
   const headers = { location: `${server.url}/v1/chat/completions` };
   t.match(await failure({ kind: 'status', status: 307, headers }), { class: 'misconfigured' });
   t.equal(server.requests.length, 1);
 });
 
 t.test('takes an error for an error though it comes with status 200', async (t) => {
-  const { failure } = await setup(t);
+  const { failure } = await startClient(t);
   const say = (body: object) => failure({ kind: 'status', status: 200, body });
   t.match(await say({ object: 'error', message: 'queue is full', code: 503 }), { class: 'overload' });
   t.match(await say({ error: { message: 'Queue request timeout reached.', code: null } }), {
@@ -161,7 +124,7 @@ t.test('takes an error for an error though it comes with status 200', async (t) 
 });
 
 t.test('takes an error in the middle of a stream for the end of it', async (t) => {
-  const { failure } = await setup(t);
+  const { failure } = await startClient(t);
   const start = 'data: {"choices":[{"index":0,"delta":{"content":"Zü"}}]}\n\n';
   const error = 'data: {"error":{"message":"CUDA error","type":"InternalServerError","code":500}}\n\n';
   t.match(await failure({ kind: 'raw', pieces: [start, error, 'data: [DONE]\n\n'] }), {
@@ -175,7 +138,7 @@ t.test('takes an error in the middle of a stream for the end of it', async (t) =
 });
 
 t.test('does not take nonsense for an answer', async (t) => {
-  const { failure } = await setup(t);
+  const { failure } = await startClient(t);
   const invalid = { class: 'ambiguous', code: 'generation_invalid' };
   const send = (body: string | object) => failure({ kind: 'status', status: 200, body });
   t.match(await send('<html><body>Welcome to nginx</body></html>'), { ...invalid, message: /nginx/ });
@@ -189,7 +152,7 @@ t.test('does not take nonsense for an answer', async (t) => {
 });
 
 t.test('does not take half an answer for an answer', async (t) => {
-  const { failure } = await setup(t);
+  const { failure } = await startClient(t);
   const invalid = { class: 'ambiguous', code: 'generation_invalid', message: /cut off/ };
   t.match(await failure({ kind: 'answer', pieces: 5, breakAfter: 2, breakWith: 'cut' }), invalid);
   const start = 'data: {"choices":[{"index":0,"delta":{"content":"Zü"}}]}\n\n';
@@ -197,14 +160,14 @@ t.test('does not take half an answer for an answer', async (t) => {
 });
 
 t.test('keeps a whole answer whose connection breaks after it', async (t) => {
-  const { server, call } = await setup(t);
+  const { server, call } = await startClient(t);
   const whole = 'data: {"choices":[{"delta":{"content":"Yes."},"finish_reason":"stop"}]}\n\n';
   server.respond({ kind: 'raw', pieces: [whole], end: 'cut' });
   t.match(await call(), { kind: 'success', answer: 'Yes.', model: 'fake-model' });
 });
 
 t.test('says that nobody is there', async (t) => {
-  const { server, call, failure } = await setup(t);
+  const { server, call, failure } = await startClient(t);
   const hard = { class: 'hard', code: 'generation_unreachable' };
   t.match(await failure({ kind: 'reset' }), hard);
   await server.refuse();
@@ -216,7 +179,7 @@ t.test('says that nobody is there', async (t) => {
 });
 
 t.test('says that an address or a key cannot be used', async (t) => {
-  const { call } = await setup(t);
+  const { call } = await startClient(t);
   const wrong = { kind: 'failure', class: 'misconfigured' };
   t.match(await call({ endpointUrl: 'not a url' }), wrong);
   t.match(await call({ endpointUrl: 'ftp://127.0.0.1' }), wrong);
@@ -226,7 +189,7 @@ t.test('says that an address or a key cannot be used', async (t) => {
 });
 
 t.test('ends a call by its own deadlines and lets go of the connection', async (t) => {
-  const { server, failure } = await setup(t);
+  const { server, failure } = await startClient(t);
   const timeout = { class: 'ambiguous', code: 'generation_timeout' };
   t.match(await failure({ kind: 'answer', hold: true }, { totalTimeoutMs: 20 }), timeout);
   t.match(await failure({ kind: 'answer', hold: true }, { firstTokenTimeoutMs: 20 }), {
@@ -241,7 +204,7 @@ t.test('ends a call by its own deadlines and lets go of the connection', async (
 });
 
 t.test('cancelling reaches the server, at any time', async (t) => {
-  const { server, call } = await setup(t);
+  const { server, call } = await startClient(t);
   const cancelled = { kind: 'failure', class: 'cancelled', code: 'cancelled' };
   t.match(await call({}, AbortSignal.abort()), cancelled);
 
@@ -264,7 +227,7 @@ t.test('cancelling reaches the server, at any time', async (t) => {
 });
 
 t.test('closing ends what is running', async (t) => {
-  const { server, client, call } = await setup(t);
+  const { server, client, call } = await startClient(t);
   server.respond({ kind: 'answer', hold: true });
   const outcomes = [call(), call()];
   await server.until(() => server.inFlight === 2);
@@ -275,7 +238,7 @@ t.test('closing ends what is running', async (t) => {
 });
 
 t.test('reads no more than an answer can be long', async (t) => {
-  const { server, failure } = await setup(t);
+  const { server, failure } = await startClient(t);
   const megabyte = `data: {"choices":[{"delta":{"content":"${'x'.repeat(2 ** 20)}"}}]}\n\n`;
   const outcome = await failure({ kind: 'raw', pieces: Array(20).fill(megabyte), end: 'open' });
   t.match(outcome, { code: 'generation_invalid', message: /size limit/ });
@@ -283,7 +246,7 @@ t.test('reads no more than an answer can be long', async (t) => {
 });
 
 t.test('repeats little of what a server says, in one printable line and never the key', async (t) => {
-  const { failure } = await setup(t);
+  const { failure } = await startClient(t);
   const body = `Incorrect key ${API_KEY}\r\n\u0000\u001b[31m\u202e${'🗺 x'.repeat(2_000)}`;
   const { message } = await failure({ kind: 'status', status: 401, body });
   t.notMatch(message, new RegExp(API_KEY));
@@ -293,7 +256,7 @@ t.test('repeats little of what a server says, in one printable line and never th
 });
 
 t.test('carries many answers at a time, each to its question', async (t) => {
-  const { server, call } = await setup(t);
+  const { server, call } = await startClient(t);
   server.respond({ kind: 'answer', hold: true });
   const calls = Array.from({ length: 100 }, async (_, index) => {
     const messages = [{ role: 'user', content: `question ${index}` }];

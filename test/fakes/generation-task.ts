@@ -1,0 +1,28 @@
+// A work order as generation tests need one: everything set, with all the time in the world.
+
+import type { GenerationTask } from '../../src/domain/generation.ts';
+
+const LONG_MS = 120_000;
+let lastId = 0;
+
+export function generationTask(endpointUrl: string, changes: Partial<GenerationTask> = {}): GenerationTask {
+  lastId += 1;
+  return {
+    id: lastId,
+    endpointUrl,
+    serverKind: 'generic',
+    requestId: `request-${lastId}`,
+    contextTokens: null,
+    apiKey: null,
+    model: 'fake-model',
+    request: { shape: 'native', query: 'What?' },
+    systemPrompt: 'Be brief.',
+    maxTokens: 64,
+    temperature: 0,
+    passages: [],
+    totalTimeoutMs: LONG_MS,
+    firstTokenTimeoutMs: LONG_MS,
+    stallTimeoutMs: LONG_MS,
+    ...changes,
+  };
+}
