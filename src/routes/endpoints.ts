@@ -7,6 +7,8 @@ import { SERVER_KINDS } from '../domain/server-kind.ts';
 import { RagmillError } from '../errors.ts';
 import type { Endpoint } from '../gpu-pool/endpoint.ts';
 import { ENDPOINT_STATES, stateOf } from '../gpu-pool/endpoint-state.ts';
+import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
+import { acceptAnyBody } from './bodies.ts';
 import { problemRef } from './problem.ts';
 import type { Services } from './services.ts';
 
@@ -65,43 +67,53 @@ const tags = ['operation'];
 const endpointParams = Type.Object({ name: Type.String() });
 
 export function registerEndpoints(app: FastifyInstance, services: Services): void {
-  const typed = app.withTypeProvider<TypeBoxTypeProvider>();
-  typed.get(
-    '/endpoints',
-    { schema: { summary: 'The model servers', tags, response: { 200: poolSchema } } },
-    async () => {
-      const { pool } = services;
-      return {
-        data: pool.known.map(toEndpointObject),
-        gpus: { ...pool.gpus },
-        missing: pool.missing,
-        waiting_for: pool.waitingFor(null),
-      };
-    },
-  );
+  app
+    .withTypeProvider<TypeBoxTypeProvider>()
+    .get(
+      '/endpoints',
+      { schema: { summary: 'The model servers', tags, response: { 200: poolSchema } } },
+      async () => {
+        const { pool } = services;
+        return {
+          data: pool.known.map(toEndpointObject),
+          gpus: { ...pool.gpus },
+          missing: pool.missing,
+          waiting_for: pool.waitingFor(null),
+        };
+      },
+    );
+  app.register((scope, _options, done) => {
+    acceptAnyBody(scope);
+    registerDraining(scope, services);
+    done();
+  });
+}
+
+function registerDraining(scope: FastifyInstance, { pool }: Services): void {
   for (const [action, summary] of [
     ['drain', 'Send an endpoint nothing more; what runs there ends'],
     ['resume', 'Send lines to a drained endpoint again'],
   ] as const) {
-    typed.post(
-      `/endpoints/:name/${action}`,
-      {
-        schema: { summary, tags, params: endpointParams, response: { 200: endpointSchema, 404: problemRef } },
-      },
-      async (request) => {
-        const endpoint = services.pool.find(request.params.name);
-        if (!endpoint) {
-          const names = services.pool.known.map(({ name }) => name).join(', ');
-          throw new RagmillError(
-            'endpoint_not_found',
-            `There is no such endpoint. There are: ${names || 'none'}.`,
-          );
-        }
-        endpoint.setDrained(action === 'drain');
-        return toEndpointObject(endpoint);
-      },
-    );
+    const response = { 200: endpointSchema, 404: problemRef };
+    scope
+      .withTypeProvider<TypeBoxTypeProvider>()
+      .post(
+        `/endpoints/:name/${action}`,
+        { schema: { summary, tags, params: endpointParams, response } },
+        async (request) => {
+          const endpoint = found(pool, request.params.name);
+          endpoint.setDrained(action === 'drain');
+          return toEndpointObject(endpoint);
+        },
+      );
   }
+}
+
+function found(pool: GpuPool, name: string): Endpoint {
+  const endpoint = pool.find(name);
+  if (endpoint) return endpoint;
+  const names = pool.known.map((known) => known.name).join(', ');
+  throw new RagmillError('endpoint_not_found', `There is no such endpoint. There are: ${names || 'none'}.`);
 }
 
 function toEndpointObject(endpoint: Endpoint): Static<typeof endpointSchema> {
