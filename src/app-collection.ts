@@ -4,14 +4,17 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
-import { Bootstrap, type BootstrapState, type ReadyCollection } from './chroma/bootstrap.ts';
+import { Bootstrap, type BootstrapOptions, type BootstrapState } from './chroma/bootstrap.ts';
 import { ChromaConnection } from './chroma/chroma-client.ts';
 import { openCorpus } from './chroma/corpus-source.ts';
+import type { CorpusSource } from './chroma/corpus-survey.ts';
 import { EmbeddedChroma } from './chroma/embedded-server.ts';
 import { lexicalEmbedding } from './chroma/lexical-embedding.ts';
-import { Retriever } from './chroma/retriever.ts';
+import { LiveCollection } from './chroma/live-collection.ts';
+import type { RetrievalWish } from './chroma/passage-search.ts';
 import type { Settings } from './config.ts';
 import type { RankZero } from './domain/collection.ts';
+import type { RetrievalOutcome } from './domain/passage.ts';
 import type { Metrics } from './metrics.ts';
 import type { Clock } from './time.ts';
 
@@ -25,81 +28,124 @@ export interface Surroundings {
   readonly clock: Clock;
 }
 
-/** The road from a corpus to passages: Chroma, the bootstrap and the retriever, once there is one. */
+/** Before the first READY, in words that follow "waiting for"; afterwards there is a live collection. */
 export class CollectionSide {
   readonly #around: Surroundings;
   readonly #metrics: Metrics;
   #bootstrap: Bootstrap | null = null;
-  #ready: { readonly collection: ReadyCollection; readonly retriever: Retriever } | null = null;
+  #corpus: CorpusSource | null = null;
+  #live: LiveCollection | null = null;
+  /** Called when another build is in use from now on. */
+  onChange: (generation: number) => void = () => {};
 
   constructor(around: Surroundings, metrics: Metrics) {
     this.#around = around;
     this.#metrics = metrics;
   }
 
-  /** Nothing is claimed before open() resolves, so nobody asks before that. */
-  get retriever(): Retriever {
-    if (!this.#ready) throw new Error('retrieval was asked for before the collection was READY');
-    return this.#ready.retriever;
+  get name(): string {
+    return this.#around.settings.CHROMA_COLLECTION;
+  }
+
+  /** null before the first READY; nothing is claimed before open() resolves. */
+  get live(): LiveCollection | null {
+    return this.#live;
+  }
+
+  get bootstrapState(): BootstrapState | null {
+    return this.#bootstrap?.state ?? null;
+  }
+
+  get corpus(): CorpusSource | null {
+    return this.#corpus;
   }
 
   /** 0 before the first READY. */
   get generation(): number {
-    return this.#ready?.collection.record.generation ?? 0;
+    return this.#live?.current.record.generation ?? 0;
   }
 
   get isReady(): boolean {
-    return this.#ready !== null;
+    return this.#live !== null;
   }
 
-  /** null once READY. */
+  /** What retrieval waits for; null when nothing is in its way. */
   get waitingFor(): string | null {
-    if (this.#ready) return null;
-    return this.#bootstrap ? describeBootstrap(this.#bootstrap.state) : 'Chroma to start';
+    if (!this.#live) return this.#bootstrap ? describeBootstrap(this.#bootstrap.state) : 'Chroma to start';
+    const { outage, isHealing } = this.#live;
+    if (outage)
+      return `retrieval to work again, for ${Math.round(outage.durationMs / 1000)} s now: ${outage.message}`;
+    return isHealing && this.#bootstrap ? describeBootstrap(this.#bootstrap.state) : null;
+  }
+
+  /** What of it works less well than it should, once it was READY. */
+  get troubles(): string[] {
+    if (!this.#live) return [];
+    const { outage, isHealing } = this.#live;
+    if (outage) return [`${outage.dependency}_unavailable`];
+    return isHealing ? ['collection_healing'] : [];
+  }
+
+  retrieve(query: string, wish: RetrievalWish, signal: AbortSignal): Promise<RetrievalOutcome> {
+    if (!this.#live) throw new Error('retrieval was asked for before the collection was READY');
+    return this.#live.retrieve(query, wish, signal);
   }
 
   async open(rankZero: RankZero, signal: AbortSignal, opened: AsyncDisposableStack): Promise<void> {
     const { settings, log, clock } = this.#around;
     const startedAtMs = clock.monotonicMs();
-    const url = settings.CHROMA_URL ?? (await this.#startEmbedded(signal, opened));
+    const connection = await this.#connect(signal, opened);
     signal.throwIfAborted();
-    this.#bootstrap = new Bootstrap({
+    this.#corpus = openCorpus({
+      path: settings.CORPUS_PATH ?? DEFAULT_CORPUS,
+      chunkCharacters: settings.CORPUS_CHUNK_CHARACTERS,
+      log,
+    });
+    const resetCollection = resetModeOf(settings);
+    const bootstrap = new Bootstrap({
       rankZero,
-      connection: new ChromaConnection({
-        url,
-        ...(settings.CHROMA_API_KEY === undefined ? {} : { apiKey: settings.CHROMA_API_KEY }),
-        ...(settings.CHROMA_TENANT === undefined ? {} : { tenant: settings.CHROMA_TENANT }),
-        ...(settings.CHROMA_DATABASE === undefined ? {} : { database: settings.CHROMA_DATABASE }),
-      }),
-      corpus: openCorpus({
-        path: settings.CORPUS_PATH ?? DEFAULT_CORPUS,
-        chunkCharacters: settings.CORPUS_CHUNK_CHARACTERS,
-        log,
-      }),
+      connection,
+      corpus: this.#corpus,
       embedding: lexicalEmbedding,
       collectionName: settings.CHROMA_COLLECTION,
-      resetCollection:
-        settings.RESET_COLLECTION ?? (settings.CHROMA_URL === undefined ? 'always' : 'if-changed'),
+      resetCollection,
       timeoutMs: settings.BOOTSTRAP_TIMEOUT_MS,
       clock,
       log,
-      onRebind: () => this.#metrics.collectionRebinds.inc(),
     });
-    if (settings.CORPUS_PATH === undefined) {
+    this.#bootstrap = bootstrap;
+    if (usesDefaultCorpus(settings)) {
       log.warn(`CORPUS_PATH is not set: the corpus is ragmill's own documentation (${DEFAULT_CORPUS})`);
     }
-    const collection = await this.#bootstrap.run(signal);
-    const retriever = new Retriever({
-      collection: collection.collection,
-      embedder: collection.embedder,
-      generation: collection.record.generation,
-      maxAttempts: settings.RAG_MAX_ATTEMPTS,
-      timeoutMs: settings.RETRIEVAL_TIMEOUT_MS,
-      clock,
-      log,
-    });
-    this.#ready = { collection, retriever };
+    const first = await bootstrap.run(signal);
+    this.#live = opened.adopt(
+      new LiveCollection(first, {
+        bootstrap,
+        connection,
+        ownerId: rankZero.storeId,
+        isAttached: resetCollection === 'never',
+        patienceMs: settings.BOOTSTRAP_TIMEOUT_MS,
+        maxAttempts: settings.RAG_MAX_ATTEMPTS,
+        timeoutMs: settings.RETRIEVAL_TIMEOUT_MS,
+        outageMs: settings.RAG_OUTAGE_MS,
+        onChange: ({ record }) => this.onChange(record.generation),
+        onHealed: () => this.#metrics.collectionRebinds.inc(),
+        clock,
+        log,
+      }),
+      (live) => live.stop(),
+    );
     this.#metrics.bootstrapDuration.set((clock.monotonicMs() - startedAtMs) / 1000);
+  }
+
+  async #connect(signal: AbortSignal, opened: AsyncDisposableStack): Promise<ChromaConnection> {
+    const { settings } = this.#around;
+    return new ChromaConnection({
+      url: settings.CHROMA_URL ?? (await this.#startEmbedded(signal, opened)),
+      ...(settings.CHROMA_API_KEY === undefined ? {} : { apiKey: settings.CHROMA_API_KEY }),
+      ...(settings.CHROMA_TENANT === undefined ? {} : { tenant: settings.CHROMA_TENANT }),
+      ...(settings.CHROMA_DATABASE === undefined ? {} : { database: settings.CHROMA_DATABASE }),
+    });
   }
 
   async #startEmbedded(signal: AbortSignal, opened: AsyncDisposableStack): Promise<string> {
@@ -110,6 +156,15 @@ export class CollectionSide {
     signal.addEventListener('abort', () => void chroma.stop(), { once: true });
     return (await chroma.start()).url;
   }
+}
+
+/** Nobody has said what the corpus is, and one is needed. */
+export function usesDefaultCorpus(settings: Settings): boolean {
+  return settings.CORPUS_PATH === undefined && resetModeOf(settings) !== 'never';
+}
+
+function resetModeOf({ RESET_COLLECTION, CHROMA_URL }: Settings): BootstrapOptions['resetCollection'] {
+  return RESET_COLLECTION ?? (CHROMA_URL === undefined ? 'always' : 'if-changed');
 }
 
 function describeBootstrap(state: BootstrapState): string {

@@ -5,7 +5,7 @@
 
 import { readFileSync } from 'node:fs';
 import type { FastifyInstance } from 'fastify';
-import { CollectionSide, type Surroundings } from './app-collection.ts';
+import { CollectionSide, type Surroundings, usesDefaultCorpus } from './app-collection.ts';
 import { hintAtUsualPorts, howToGoOn, openPool } from './app-endpoints.ts';
 import { intakeServices } from './app-intake.ts';
 import { refreshGauges } from './app-metrics.ts';
@@ -125,7 +125,8 @@ async function openParts(around: Surroundings, opened: AsyncDisposableStack): Pr
   const scheduler = new Scheduler({
     store,
     pool,
-    retrieve: (query, signal) => collection.retriever.retrieve(query.query, query, signal),
+    retrieve: (query, signal) => collection.retrieve(query.query, query, signal),
+    collectionGeneration: () => collection.generation,
     generate: (task, signal) => generation.generate(task, signal),
     generateAlone: (task, signal) => generateAlone(task, signal, log),
     generation: {
@@ -141,6 +142,7 @@ async function openParts(around: Surroundings, opened: AsyncDisposableStack): Pr
     clock,
     log,
   });
+  collection.onChange = () => scheduler.collectionChanged();
   return { metrics, store, pool, collection, scheduler };
 }
 
@@ -154,6 +156,7 @@ function servicesOf(
   return {
     store,
     scheduler,
+    collection,
     pool,
     metrics,
     readiness: () => readinessOf(around, collection, pool, stops.draining),
@@ -229,6 +232,7 @@ function defaultOptions(settings: Settings): BatchOptions {
     ragMode: settings.RAG_MODE,
     topK: settings.RAG_TOP_K,
     maxDistance: settings.RAG_MAX_DISTANCE ?? null,
+    where: null,
     onNoContext: 'answer',
     model: settings.MODEL ?? null,
     maxTokens: 1024,
@@ -249,10 +253,11 @@ function readinessOf(
 ): Readiness {
   const reasons = [
     ...(draining.aborted ? ['the service is stopping'] : []),
-    ...(collection.waitingFor === null ? [] : [`waiting for ${collection.waitingFor}`]),
+    ...(collection.isReady ? [] : [`waiting for ${collection.waitingFor}`]),
   ];
   const degraded = [
-    ...(around.settings.CORPUS_PATH === undefined ? ['default_corpus'] : []),
+    ...(usesDefaultCorpus(around.settings) ? ['default_corpus'] : []),
+    ...collection.troubles,
     ...(pool.isServing ? [] : ['no_model_server']),
     ...(pool.isServing && pool.missing > 0 ? ['missing_model_servers'] : []),
   ];

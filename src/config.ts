@@ -54,8 +54,9 @@ export const settingsSchema = Type.Object({
     description: 'Most characters of a passage',
   }),
   RESET_COLLECTION: Type.Optional(
-    Type.Enum(['always', 'if-changed'], {
-      description: 'When a start fills the collection anew; unset: always, with CHROMA_URL if-changed',
+    Type.Enum(['always', 'if-changed', 'never'], {
+      description:
+        'When a start fills the collection anew; never: only read what is there; unset: always, with CHROMA_URL if-changed',
     }),
   ),
   BOOTSTRAP_TIMEOUT_MS: milliseconds(120_000, 'How long a start waits for Chroma'),
@@ -109,6 +110,10 @@ export const settingsSchema = Type.Object({
   ),
   RETRIEVAL_TIMEOUT_MS: milliseconds(5_000, 'Time for one retrieval call'),
   RAG_MAX_ATTEMPTS: count(3, 100, 'Retrieval attempts of a line'),
+  RAG_OUTAGE_MS: milliseconds(
+    600_000,
+    'How long lines wait for Chroma, the embedder or the RAG model before they fail',
+  ),
 
   GENERATION_TIMEOUT_MS: milliseconds(1_800_000, 'Time for one whole answer'),
   FIRST_TOKEN_TIMEOUT_MS: milliseconds(300_000, 'Time until an answer begins'),

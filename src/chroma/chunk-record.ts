@@ -39,7 +39,12 @@ export interface FoundRecord {
 
 /** What the record's vector was made of. */
 export function textAsIndexed(record: FoundRecord): string {
-  return indexedText({ title: textOrNull(record.metadata[keys.title]), text: record.text });
+  return indexedTextOf(record.text, record.metadata);
+}
+
+/** What the vector of a record with this text and metadata was made of. */
+export function indexedTextOf(text: string, metadata: Metadata): string {
+  return indexedText({ title: textOrNull(metadata[keys.title]), text });
 }
 
 /** The passage of a record that `recordMetadata` described. */

@@ -1,117 +1,62 @@
-// The self-healing handle on our collection.
+// The self-healing handle on our collection: who asks gets the READY build of this moment, and tells the handle when
+// that build turned out to be gone.
 //
-// Chroma binds a handle to a UUID: once the collection is deleted and created anew, the old handle answers 404 for ever.
-// 1. On "not found" the collection is looked up again by name, once for all callers that wait.
-// 2. The call is then made once more, and only once.
-// 3. A collection that does not carry our mark is never used, whatever its name.
+// Chroma binds calls to a UUID: once the collection is deleted and created anew, the old UUID answers 404 for ever.
+// 1. What became of the collection is found out once for all callers that wait, and so is its rebuilding.
+// 2. A build and its embedder, number and UUID change together: nobody meets a mixture.
+// 3. Who was told "gone" of a build that has been replaced meanwhile gets the new one at once.
 
-import type { Collection } from 'chromadb';
-import type { BaseLogger } from 'pino';
-import { type CallLimits, type ChromaConnection, type ChromaResult, failure } from './chroma-client.ts';
-import type { FoundRecord } from './chunk-record.ts';
-import { getByName, isOwnedBy } from './ownership.ts';
+import type { ChromaResult } from './chroma-client.ts';
+import type { ReadyCollection } from './ready-collection.ts';
 
-export interface CollectionHandleOptions {
-  readonly connection: ChromaConnection;
-  readonly name: string;
-  readonly uuid: string;
-  /** Id of our store: the mark that a re-created collection must carry. */
-  readonly ownerId: string;
-  readonly log: BaseLogger;
-  /** Called when the handle has been bound to another UUID. */
-  readonly onRebind?: (change: { from: string; to: string }) => void;
-}
-
-export interface QueryLimits extends CallLimits {
-  readonly topK: number;
+interface CollectionHandleOptions {
+  /** Finds out what became of a build, and brings up another one where that is needed. */
+  readonly heal: (stale: ReadyCollection) => Promise<ChromaResult<ReadyCollection>>;
+  /** Called when another build is in use from now on. */
+  readonly onChange: (next: ReadyCollection, previous: ReadyCollection) => void;
 }
 
 export class CollectionHandle {
   readonly #options: CollectionHandleOptions;
-  #uuid: string;
-  #lookup: Promise<ChromaResult<string>> | null = null;
+  #current: ReadyCollection;
+  #healing: Promise<ChromaResult<ReadyCollection>> | null = null;
 
-  constructor(options: CollectionHandleOptions) {
+  constructor(first: ReadyCollection, options: CollectionHandleOptions) {
+    this.#current = first;
     this.#options = options;
-    this.#uuid = options.uuid;
   }
 
-  /** The UUID that calls go to now. */
-  get uuid(): string {
-    return this.#uuid;
+  /** The build that questions go to now. */
+  get current(): ReadyCollection {
+    return this.#current;
   }
 
-  /** The nearest records of each vector, nearest first, in the order of the vectors. */
-  query(vectors: readonly Float32Array[], limits: QueryLimits): Promise<ChromaResult<FoundRecord[][]>> {
-    return this.#call(limits, async (collection) => {
-      const found = await collection.query({
-        queryEmbeddings: vectors.map((vector) => Array.from(vector)),
-        nResults: limits.topK,
-        include: ['documents', 'metadatas', 'distances'],
+  get isHealing(): boolean {
+    return this.#healing !== null;
+  }
+
+  /** From now on, questions go to this build. */
+  replace(next: ReadyCollection): void {
+    const previous = this.#current;
+    if (next === previous) return;
+    this.#current = next;
+    this.#options.onChange(next, previous);
+  }
+
+  /** The build to use instead of one that was not found. Never rejects. */
+  heal(stale: ReadyCollection): Promise<ChromaResult<ReadyCollection>> {
+    if (stale !== this.#current) return Promise.resolve({ kind: 'ok', value: this.#current });
+    this.#healing ??= this.#options
+      .heal(stale)
+      .then((healed) => {
+        // A reset may have been quicker.
+        if (stale !== this.#current) return { kind: 'ok' as const, value: this.#current };
+        if (healed.kind === 'ok') this.replace(healed.value);
+        return healed;
+      })
+      .finally(() => {
+        this.#healing = null;
       });
-      return found.rows().map((row) =>
-        row.flatMap(({ id, document, metadata, distance }): FoundRecord[] => {
-          if (typeof distance !== 'number' || !Number.isFinite(distance)) return [];
-          return [{ id, text: document ?? '', metadata: metadata ?? {}, distance }];
-        }),
-      );
-    });
-  }
-
-  count(limits: CallLimits): Promise<ChromaResult<number>> {
-    return this.#call(limits, (collection) => collection.count());
-  }
-
-  async #call<T>(
-    limits: CallLimits,
-    operation: (collection: Collection) => Promise<T>,
-  ): Promise<ChromaResult<T>> {
-    const uuid = this.#uuid;
-    const first = await this.#attempt(uuid, limits, operation);
-    if (first.kind === 'ok' || first.class !== 'not_found') return first;
-    const rebound = await this.#rebind(uuid, limits);
-    if (rebound.kind === 'failure') return rebound;
-    return this.#attempt(rebound.value, limits, operation);
-  }
-
-  #attempt<T>(
-    uuid: string,
-    limits: CallLimits,
-    operation: (collection: Collection) => Promise<T>,
-  ): Promise<ChromaResult<T>> {
-    return this.#options.connection.call((client) => operation(client.collection(uuid)), limits);
-  }
-
-  /** The UUID to use instead of `stale`: another caller may have found it already, or may be looking. */
-  async #rebind(stale: string, limits: CallLimits): Promise<ChromaResult<string>> {
-    if (this.#uuid !== stale) return { kind: 'ok', value: this.#uuid };
-    this.#lookup ??= this.#lookUpByName(limits.timeoutMs).finally(() => {
-      this.#lookup = null;
-    });
-    return this.#lookup;
-  }
-
-  /** Shared by all waiting callers, therefore without any one caller's signal. */
-  async #lookUpByName(timeoutMs: number): Promise<ChromaResult<string>> {
-    const { connection, name, ownerId, log, onRebind } = this.#options;
-    const looked = await connection.call(
-      async (client) => {
-        const collection = await getByName(client, name);
-        return { uuid: collection.id, isOurs: isOwnedBy(collection, ownerId) };
-      },
-      { timeoutMs },
-    );
-    if (looked.kind === 'failure') {
-      return looked.class === 'not_found' ? failure('not_found', `The collection "${name}" is gone`) : looked;
-    }
-    const { uuid, isOurs } = looked.value;
-    if (!isOurs) return failure('not_owned', `The collection "${name}" now belongs to somebody else`);
-    const from = this.#uuid;
-    if (uuid !== from) {
-      this.#uuid = uuid;
-      log.warn({ name, from, to: uuid }, 'the collection was created anew, using the new one');
-      onRebind?.({ from, to: uuid });
-    }
-    return { kind: 'ok', value: uuid };
+    return this.#healing;
   }
 }

@@ -6,6 +6,7 @@ import { RagmillError } from '../errors.ts';
 /** Chroma's limit is 512; the rest is for the suffix of a build. */
 const nameMaxCharacters = 480;
 const allowed = /^[a-zA-Z0-9][a-zA-Z0-9._-]+[a-zA-Z0-9]$/;
+const retiredSuffix = '.retired';
 /** Chroma refuses IPv4 addresses, also when the suffix of a build completes one. */
 const addressLike = /^\d+\.\d+\.\d+(\.\d+)?$/;
 
@@ -25,7 +26,17 @@ export function buildName(name: string, token: number): string {
   return `${name}.${token}`;
 }
 
-/** Whether `candidate` is the name of some build of `name`. */
+/** Where the collection that a build replaces goes until nobody reads it any more. */
+export function retiredName(name: string, token: number): string {
+  return `${buildName(name, token)}${retiredSuffix}`;
+}
+
+/** Whether `candidate` is the name of some build of `name`, or of what a build replaced. */
 export function isBuildName(candidate: string, name: string): boolean {
-  return candidate.startsWith(`${name}.`) && /^\d+$/.test(candidate.slice(name.length + 1));
+  return candidate.startsWith(`${name}.`) && /^\d+(\.retired)?$/.test(candidate.slice(name.length + 1));
+}
+
+/** Whether the name is one that only retiring gives. */
+export function isRetiredName(candidate: string): boolean {
+  return candidate.endsWith(retiredSuffix);
 }

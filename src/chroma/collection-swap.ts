@@ -1,9 +1,12 @@
-// Puts a finished build in the place of the collection it replaces, and clears away what earlier builds left behind.
-// Chroma cannot do both at once: between the deletion and the renaming the name is absent for a moment.
+// Puts a finished build in the place of the collection it replaces, and clears away what builds leave behind.
+//
+// Chroma deletes by name only, and a name may be somebody else's a moment after it was looked at. So the old collection is
+// first renamed, which goes by UUID and hits exactly the one that was looked at, and is deleted under a name that only we give.
+// It can be read by its UUID all the while.
 
 import { RagmillError } from '../errors.ts';
-import type { ChromaResult } from './chroma-client.ts';
-import { isBuildName } from './collection-name.ts';
+import { type ChromaResult, failure } from './chroma-client.ts';
+import { isBuildName, isRetiredName } from './collection-name.ts';
 import { getByName, inspectOwnership, isOwnedBy, type Ownership } from './ownership.ts';
 import type { PatientChroma } from './patient-chroma.ts';
 
@@ -25,11 +28,14 @@ export async function requireOwnership(
   return found;
 }
 
-/** Deletes the collection of that name, ours or empty, and gives its name to the build. May be repeated. */
+/**
+ * Gives the build the name, and `retiredName` to the collection that had it, which must be ours or empty. May be
+ * repeated. Throws `collection_not_owned`, with the other collection as it was.
+ */
 export function swapIn(
   chroma: PatientChroma,
   identity: CollectionIdentity,
-  build: { readonly uuid: string; readonly name: string },
+  build: { readonly uuid: string; readonly name: string; readonly retiredName: string },
 ): Promise<void> {
   const { name, ownerId } = identity;
   return chroma.wait(async (): Promise<ChromaResult<void>> => {
@@ -39,17 +45,56 @@ export function swapIn(
     if (old.kind === 'foreign') throw notOwned(name, old.count);
     if (old.kind !== 'absent') {
       if (old.uuid === build.uuid) return { kind: 'ok', value: undefined };
-      const deleted = await deleteByName(chroma, name);
-      if (deleted.kind === 'failure') return deleted;
+      const retired = await retire(chroma, identity, old, build.retiredName);
+      if (retired.kind === 'failure') return retired;
     }
-    return chroma.connection.call(async (client) => {
-      const built = await getByName(client, build.name);
-      await built.modify({ name });
-    }, chroma.limits);
+    return rename(chroma, build, name);
   });
 }
 
-/** Deletes builds that never were swapped in. Those without our mark are somebody else's and stay. */
+async function retire(
+  chroma: PatientChroma,
+  { name }: CollectionIdentity,
+  old: { readonly kind: Ownership['kind']; readonly uuid: string },
+  retiredName: string,
+): Promise<ChromaResult<void>> {
+  // One that an earlier try has retired is in the way of the next.
+  const cleared = await deleteByName(chroma, retiredName);
+  if (cleared.kind === 'failure') return cleared;
+  const renamed = await rename(chroma, { uuid: old.uuid, name }, retiredName);
+  if (renamed.kind === 'failure' || old.kind === 'ours') return renamed;
+  // Somebody may have filled it since it was found empty: then it is theirs, and gets its name back.
+  const { connection, limits } = chroma;
+  const count = await connection.call((client) => client.collection(old.uuid).count(), limits);
+  if (count.kind === 'failure') return count;
+  if (count.value === 0) return { kind: 'ok', value: undefined };
+  const restored = await rename(chroma, { uuid: old.uuid, name: retiredName }, name);
+  if (restored.kind === 'failure') return restored;
+  throw notOwned(name, count.value);
+}
+
+/** Renames the collection of this UUID, if it still has the name: the request that changes it goes by UUID. */
+async function rename(
+  { connection, limits }: PatientChroma,
+  from: { readonly uuid: string; readonly name: string },
+  to: string,
+): Promise<ChromaResult<void>> {
+  const renamed = await connection.call(async (client) => {
+    const collection = await getByName(client, from.name);
+    const isSame = collection.id === from.uuid;
+    if (isSame) await collection.modify({ name: to });
+    return isSame;
+  }, limits);
+  if (renamed.kind === 'failure') return renamed;
+  return renamed.value
+    ? { kind: 'ok', value: undefined }
+    : failure('server', `The collection "${from.name}" was replaced by another one just now`);
+}
+
+/**
+ * Deletes what builds left: those that never were swapped in, and those that were replaced. Without our mark they are
+ * somebody else's and stay, but for empty ones under names that only we give.
+ */
 export async function removeLeftovers(
   chroma: PatientChroma,
   { name, ownerId }: CollectionIdentity,
@@ -59,10 +104,13 @@ export async function removeLeftovers(
       const found: string[] = [];
       for (let offset = 0; ; offset += pageSize) {
         const page = await client.listCollections({ limit: pageSize, offset });
-        const ours = page.filter(
-          (collection) => isBuildName(collection.name, name) && isOwnedBy(collection, ownerId),
-        );
-        found.push(...ours.map((collection) => collection.name));
+        for (const collection of page) {
+          if (!isBuildName(collection.name, name)) continue;
+          const isOurs = isOwnedBy(collection, ownerId);
+          if (isOurs || (isRetiredName(collection.name) && (await collection.count()) === 0)) {
+            found.push(collection.name);
+          }
+        }
         if (page.length < pageSize) return found;
       }
     }, chroma.limits),
@@ -79,7 +127,8 @@ export async function deleteByName(chroma: PatientChroma, name: string): Promise
     : deleted;
 }
 
-function notOwned(name: string, count: number): RagmillError {
+/** A collection under our name that we must not touch. */
+export function notOwned(name: string, count: number): RagmillError {
   return new RagmillError(
     'collection_not_owned',
     `The collection "${name}" has ${count} records and belongs to somebody else; it was not touched. ` +

@@ -2,10 +2,11 @@
 // leaves at the end of the current turn of the event loop, and a busy server makes the batches larger by itself.
 
 export interface MicroBatcherOptions<Item> {
-  readonly maxItems: number;
+  /** Asked at each batch. */
+  readonly maxItems: () => number;
   readonly maxInFlight: number;
   /** Only items of equal group share a batch. */
-  readonly groupOf: (item: Item) => number;
+  readonly groupOf: (item: Item) => string;
   /** Settles every item it is given. Must not reject. */
   readonly run: (items: readonly Item[]) => Promise<void>;
 }
@@ -53,10 +54,11 @@ export class MicroBatcher<Item> {
     const [oldest] = this.#queue;
     if (oldest === undefined) return [];
     const group = groupOf(oldest);
+    const most = maxItems();
     const batch: Item[] = [];
     const rest: Item[] = [];
     for (const item of this.#queue) {
-      if (batch.length < maxItems && groupOf(item) === group) batch.push(item);
+      if (batch.length < most && groupOf(item) === group) batch.push(item);
       else rest.push(item);
     }
     this.#queue = rest;

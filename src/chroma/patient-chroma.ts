@@ -52,7 +52,8 @@ export class PatientChroma {
 
   /**
    * The value of `attempt`, which is repeated while Chroma cannot be reached and must therefore bear being repeated.
-   * Throws `chroma_unavailable` when patience ends, `chroma_refused` at once for a refusal, the signal's reason when aborted.
+   * Throws `chroma_unavailable` when patience ends, `chroma_refused` at once for a refusal, `collection_vanished` where
+   * what it works on was deleted, the signal's reason when aborted.
    */
   async wait<T>(attempt: () => Promise<ChromaResult<T>>): Promise<T> {
     const { clock, log, patienceMs, signal } = this.#options;
@@ -62,6 +63,7 @@ export class PatientChroma {
       const result = await attempt();
       if (result.kind === 'ok') return result.value;
       signal.throwIfAborted();
+      if (result.class === 'not_found') throw new RagmillError('collection_vanished', `${result.message}.`);
       if (!isCurable(result)) throw new RagmillError('chroma_refused', `Chroma refused: ${result.message}.`);
       if (clock.monotonicMs() - startMs >= patienceMs) {
         throw new RagmillError(

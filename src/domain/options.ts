@@ -1,6 +1,8 @@
 // What a batch may ask for, and a line may override. All values are resolved when the batch is created: a
 // restart with other settings changes no running batch.
 
+import type { Where } from './where.ts';
+
 /** The options that apply to one request. */
 export interface RequestOptions {
   /** `off`: the question goes to the model alone. */
@@ -9,6 +11,8 @@ export interface RequestOptions {
   readonly topK: number;
   /** Passages farther than this are not used; null: any distance. */
   readonly maxDistance: number | null;
+  /** Only passages whose metadata match are found; null: all. */
+  readonly where: Where | null;
   /** What follows when no passage is found: answer without, or fail the line. */
   readonly onNoContext: 'answer' | 'fail';
   /** null: the endpoint's own chat model. */

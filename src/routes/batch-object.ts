@@ -88,11 +88,12 @@ export const batchSchema = Type.Object(
 export const batchRef = Type.Ref('Batch#');
 
 function nullableOptions() {
-  const { max_distance, model, system_prompt, pause_after, max_failures, completion_window, ...rest } =
+  const { max_distance, where, model, system_prompt, pause_after, max_failures, completion_window, ...rest } =
     batchOptionSchema.properties;
   return {
     ...rest,
     max_distance: Type.Union([max_distance, Type.Null()]),
+    where: Type.Union([where, Type.Null()]),
     model: Type.Union([model, Type.Null()]),
     system_prompt: Type.Union([system_prompt, Type.Null()]),
     pause_after: Type.Union([pause_after, Type.Null()]),

@@ -7,7 +7,7 @@ import { UploadDryRun } from '../scheduler/upload-estimate.ts';
 import { batchSchema } from './batch-object.ts';
 import type { Services } from './services.ts';
 import { readBody } from './upload-body.ts';
-import { parseMetadata, type UploadQuery } from './upload-options.ts';
+import { parseMetadata, type UploadQuery, wireOptionsOf } from './upload-options.ts';
 
 export const dryRunSchema = Type.Object(
   {
@@ -43,7 +43,7 @@ export async function dryRun(
   const upload = new UploadDryRun({ limits, defaults, ...estimateBasis() });
   const fields = await readBody(request, signal, (file) => upload.receive(file));
   const { metadata, dry_run: _, ...given } = { ...(request.query as UploadQuery), ...fields };
-  const options = overlayBatchOptions(defaults, given);
+  const options = overlayBatchOptions(defaults, wireOptionsOf(given));
   const found = upload.estimate(options);
   return {
     object: 'dry_run',

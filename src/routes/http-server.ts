@@ -8,12 +8,14 @@ import { registerAccessGuard } from './access-guard.ts';
 import { registerLifecycle } from './batch-lifecycle.ts';
 import { batchSchema } from './batch-object.ts';
 import { registerBatches } from './batches.ts';
+import { registerCollection } from './collection.ts';
 import { registerEndpoints } from './endpoints.ts';
 import { registerEvents } from './events.ts';
 import { registerHealth } from './health.ts';
 import { registerLines } from './lines.ts';
 import { answerClientError, problemSchema, registerProblems, sendUrlProblem } from './problem.ts';
 import { registerResults } from './results.ts';
+import { registerSearch } from './search.ts';
 import type { Services } from './services.ts';
 import { registerUpload } from './upload-route.ts';
 
@@ -66,6 +68,8 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Fast
   registerResults(app, options.services);
   registerEvents(app, options.services);
   registerEndpoints(app, options.services);
+  registerCollection(app, options.services);
+  registerSearch(app, options.services);
   registerHealth(app, options.services);
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
   return app;
@@ -92,6 +96,7 @@ async function registerDocumentation(app: FastifyInstance, version: string): Pro
       },
       tags: [
         { name: 'batches', description: 'Uploads, and the work on them' },
+        { name: 'collection', description: 'What questions are answered from' },
         { name: 'operation', description: 'Probes and metrics' },
       ],
     },

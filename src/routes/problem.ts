@@ -25,7 +25,9 @@ export const problemSchema = Type.Object(
 
 /** Where waiting helps. */
 const RETRY_AFTER_SECONDS: Partial<Record<ErrorCode, number>> = {
+  collection_busy: 5,
   idempotency_key_running: 2,
+  retrieval_unavailable: 5,
   shutting_down: 5,
   storage_full: 60,
   storage_limit: 60,

@@ -1,5 +1,7 @@
 // What the routes need of the rest of the program.
 
+import type { BootstrapState } from '../chroma/bootstrap.ts';
+import type { LiveCollection } from '../chroma/live-collection.ts';
 import type { BatchOptions } from '../domain/options.ts';
 import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
 import type { Metrics } from '../metrics.ts';
@@ -20,7 +22,19 @@ export interface Readiness {
   readonly collectionGeneration: number | null;
 }
 
+/** The collection, before and after it is READY. */
+export interface CollectionFace {
+  readonly name: string;
+  /** null before the first READY. */
+  readonly live: LiveCollection | null;
+  /** null before it has begun. */
+  readonly bootstrapState: BootstrapState | null;
+  /** What questions wait for; null: nothing is in their way. */
+  readonly waitingFor: string | null;
+}
+
 export interface Services {
+  readonly collection: CollectionFace;
   readonly store: Store;
   readonly scheduler: Scheduler;
   readonly pool: GpuPool;

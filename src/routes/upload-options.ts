@@ -1,12 +1,18 @@
 // What a client may say about an upload beside the file: in the query string, or in the fields of a form.
 
 import { type Static, Type } from 'typebox';
+import { type Where, whereProblem } from '../domain/where.ts';
 import { RagmillError } from '../errors.ts';
-import { batchOptionSchema } from '../scheduler/option-schema.ts';
+import { batchOptionSchema, type WireBatchOptions } from '../scheduler/option-schema.ts';
 
 export const uploadFieldSchema = Type.Object(
   {
     ...batchOptionSchema.properties,
+    where: Type.Optional(
+      Type.String({
+        description: 'As in a line, as JSON: only passages whose metadata match: {"lang":"en"}',
+      }),
+    ),
     metadata: Type.Optional(
       Type.String({ description: 'A JSON object of strings, echoed in the batch: {"team":"search"}' }),
     ),
@@ -26,15 +32,27 @@ export const uploadQuerySchema = Type.Object(
 );
 export type UploadQuery = Static<typeof uploadQuerySchema>;
 
+/** The options among the fields, as a line would have them. Throws `invalid_option`. */
+export function wireOptionsOf({ where, ...rest }: Omit<UploadFields, 'metadata'>): WireBatchOptions {
+  if (where === undefined) return rest;
+  const filter = parseJson('where', where, 'a filter such as {"lang":"en"}');
+  const problem = whereProblem(filter);
+  if (problem !== null) throw new RagmillError('invalid_option', `"where" ${problem}.`);
+  return { ...rest, where: filter as Where };
+}
+
+function parseJson(name: string, text: string, what: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new RagmillError('invalid_option', `"${name}" must be JSON: ${what}.`);
+  }
+}
+
 /** At most 16 pairs of strings, as OpenAI's batches have them. */
 export function parseMetadata(text: string | undefined): Record<string, string> | null {
   if (text === undefined) return null;
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new RagmillError('invalid_option', '"metadata" must be JSON: an object of strings.');
-  }
+  const value = parseJson('metadata', text, 'an object of strings');
   const isFlat = typeof value === 'object' && value !== null && !Array.isArray(value);
   const pairs = isFlat ? Object.entries(value as object) : [];
   const isValid = isFlat && pairs.length <= 16 && pairs.every(([key, item]) => isPair(key, item));

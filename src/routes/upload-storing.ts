@@ -10,7 +10,7 @@ import type { UploadStart } from '../store/store.ts';
 import { found } from './batches.ts';
 import type { Services } from './services.ts';
 import { readBody } from './upload-body.ts';
-import { idempotencyKeyOf, parseMetadata, type UploadQuery } from './upload-options.ts';
+import { idempotencyKeyOf, parseMetadata, type UploadQuery, wireOptionsOf } from './upload-options.ts';
 
 interface Stored {
   readonly batch: Batch;
@@ -30,7 +30,7 @@ export async function storeUpload(
   try {
     const given = await readGiven(request, signal, (file) => upload.receive(file));
     const { metadata, ...wire } = given;
-    const options = overlayBatchOptions(defaults, wire);
+    const options = overlayBatchOptions(defaults, wireOptionsOf(wire));
     const batch = await upload.commit({ options, metadata: parseMetadata(metadata), given });
     return { batch, isReplay: false };
   } catch (error) {

@@ -4,7 +4,7 @@
 import { setMaxListeners } from 'node:events';
 import type { ClaimedChunk } from '../domain/chunk.ts';
 import type { GenerationOutcome, GenerationTask } from '../domain/generation.ts';
-import type { BatchOptions } from '../domain/options.ts';
+import type { BatchOptions, RequestOptions } from '../domain/options.ts';
 import type { RetrievalOutcome } from '../domain/passage.ts';
 import type { KeptPassage, NewRecord } from '../domain/record.ts';
 import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
@@ -21,11 +21,7 @@ import { StartMarker } from './start-marker.ts';
 import type { StoreTrouble } from './store-trouble.ts';
 import { beginWork, type LeasedChunk, passagesOf, type Work } from './work.ts';
 
-interface RetrievalQuery {
-  readonly query: string;
-  readonly topK: number;
-  readonly maxDistance: number | null;
-}
+type RetrievalQuery = Pick<RequestOptions, 'topK' | 'maxDistance' | 'where'> & { readonly query: string };
 
 type Generate = (task: GenerationTask, signal: AbortSignal) => Promise<GenerationOutcome>;
 
@@ -33,6 +29,8 @@ export interface LineRunnerOptions {
   readonly store: Store;
   readonly pool: GpuPool;
   readonly retrieve: (query: RetrievalQuery, signal: AbortSignal) => Promise<RetrievalOutcome>;
+  /** Number of the collection's build that is READY now. */
+  readonly collectionGeneration: () => number;
   readonly generate: Generate;
   /** The same in a process of its own, for suspects. */
   readonly generateAlone: Generate;
@@ -95,6 +93,7 @@ export class LineRunner {
     const chunk: LeasedChunk = {
       lease: claimed.lease,
       controller: new AbortController(),
+      retrieving: retrievingController(),
       bytes: claimed.text.length,
       openLines: lines.length,
       isPartial: lines.length < open.length,
@@ -112,7 +111,10 @@ export class LineRunner {
 
   /** Lines of these chunks that have not started by now are parked; the others finish. */
   pause(chunks: readonly LeasedChunk[]): void {
-    for (const chunk of chunks) chunk.isPausing = true;
+    for (const chunk of chunks) {
+      chunk.isPausing = true;
+      chunk.retrieving.abort();
+    }
     const parked = this.#dispatcher.takeBack((work) => work.chunk.isPausing && !work.isStarted);
     for (const work of parked) this.#park(work);
   }
@@ -120,10 +122,23 @@ export class LineRunner {
   /** The parked lines of a chunk in hand go on; `onCounted` is told how many, before any of them moves. */
   resume(chunk: LeasedChunk, onCounted: (lines: number) => void): void {
     chunk.isPausing = false;
+    chunk.retrieving = retrievingController();
     const { parked } = chunk;
     chunk.parked = [];
     onCounted(parked.length);
     for (const work of parked) this.#run(work).catch((error) => this.#surprise(work, error));
+  }
+
+  /** Another build of the collection is READY: lines that have not started are retrieved again. */
+  retrieveAgain(): void {
+    const generation = this.#options.collectionGeneration();
+    const outdated = this.#dispatcher.takeBack(
+      ({ isStarted, retrieval }) => !isStarted && retrieval !== null && isOutdated(retrieval, generation),
+    );
+    for (const work of outdated) {
+      work.retrieval = null;
+      this.#run(work).catch((error) => this.#surprise(work, error));
+    }
   }
 
   /** Lines of aborted chunks leave. */
@@ -162,7 +177,7 @@ export class LineRunner {
     if (options.ragMode === 'retrieve') {
       const outcome = work.retrieval ?? (await this.#retrieve(work));
       if (work.chunk.controller.signal.aborted) return;
-      if (work.chunk.isPausing) return this.#park(work);
+      if (work.chunk.isPausing || outcome === null) return this.#park(work);
       if (outcome.kind === 'hard_failure') {
         return this.#end(
           work,
@@ -177,12 +192,12 @@ export class LineRunner {
     this.#dispatcher.add(work);
   }
 
-  async #retrieve(work: Work): Promise<RetrievalOutcome> {
-    const { clock, metrics, retrieve, keeper } = this.#options;
-    const { topK, maxDistance } = work.parsed.options;
+  /** null: a pause came first. */
+  async #retrieve(work: Work): Promise<RetrievalOutcome | null> {
+    const { clock, metrics, keeper } = this.#options;
     const startedAtMs = clock.monotonicMs();
-    const query = { query: work.parsed.request.query, topK, maxDistance };
-    const outcome = await retrieve(query, work.chunk.controller.signal);
+    const outcome = await this.#askUntilCurrent(work);
+    if (outcome === null) return null;
     work.retrieval = outcome;
     if (outcome.kind === 'success') {
       work.passageHashes = keeper.hashesOf(outcome.passages, outcome.collectionGeneration);
@@ -190,6 +205,21 @@ export class LineRunner {
     work.retrievalMs = clock.monotonicMs() - startedAtMs;
     metrics.stageDuration.observe({ stage: 'retrieval' }, work.retrievalMs / 1000);
     return outcome;
+  }
+
+  async #askUntilCurrent({ chunk, parsed }: Work): Promise<RetrievalOutcome | null> {
+    const { retrieve, collectionGeneration } = this.#options;
+    const { topK, maxDistance, where } = parsed.options;
+    const query = { query: parsed.request.query, topK, maxDistance, where };
+    for (;;) {
+      const outcome = await retrieve(query, chunk.retrieving.signal).catch((error: unknown) => {
+        if (chunk.retrieving.signal.aborted || chunk.isPausing) return null;
+        throw error;
+      });
+      if (outcome === null && (chunk.isPausing || chunk.controller.signal.aborted)) return null;
+      // A build that has been replaced may hold what the corpus no longer does.
+      if (outcome !== null && !isOutdated(outcome, collectionGeneration())) return outcome;
+    }
   }
 
   #park(work: Work): void {
@@ -215,6 +245,17 @@ export class LineRunner {
     const missing = this.#options.keeper.missing(batchId, work.passageHashes, passagesOf(work));
     this.#options.onRecord(work.chunk, record, missing);
   }
+}
+
+/** Every line of the chunk listens to its signal. */
+function retrievingController(): AbortController {
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  return controller;
+}
+
+function isOutdated(outcome: RetrievalOutcome, generation: number): boolean {
+  return 'collectionGeneration' in outcome && outcome.collectionGeneration !== generation;
 }
 
 /** The first lines, of which so many run; bad ones cost nothing. */

@@ -3,6 +3,13 @@
 
 import { type Static, Type } from 'typebox';
 import { type BatchOptions, COMPLETION_WINDOW, type RequestOptions } from '../domain/options.ts';
+import type { Where } from '../domain/where.ts';
+
+const whereSchema = Type.Unsafe<Where>({
+  type: 'object',
+  description:
+    'Only passages whose metadata match: `{"lang":"en"}`, `{"year":{"$gte":2020}}`, `{"$and":[…]}`; operators $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin.',
+});
 
 export const requestOptionSchema = Type.Object({
   rag_mode: Type.Optional(
@@ -20,6 +27,7 @@ export const requestOptionSchema = Type.Object({
       description: 'Passages farther than this are not used. Default: any distance.',
     }),
   ),
+  where: Type.Optional(whereSchema),
   on_no_context: Type.Optional(
     Type.Enum(['answer', 'fail'], {
       description:
@@ -79,6 +87,7 @@ export function overlayRequestOptions(base: RequestOptions, wire: WireRequestOpt
     ragMode: wire.rag_mode ?? base.ragMode,
     topK: wire.top_k ?? base.topK,
     maxDistance: wire.max_distance ?? base.maxDistance,
+    where: wire.where ?? base.where,
     onNoContext: wire.on_no_context ?? base.onNoContext,
     model: wire.model ?? base.model,
     maxTokens: wire.max_tokens ?? base.maxTokens,
@@ -103,6 +112,7 @@ export function toWireOptions(options: BatchOptions) {
     rag_mode: options.ragMode,
     top_k: options.topK,
     max_distance: options.maxDistance,
+    where: options.where,
     on_no_context: options.onNoContext,
     model: options.model,
     max_tokens: options.maxTokens,

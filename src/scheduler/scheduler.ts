@@ -140,6 +140,11 @@ export class Scheduler {
     return batch;
   }
 
+  /** Another build of the collection is READY. */
+  collectionChanged(): void {
+    this.#runner.retrieveAgain();
+  }
+
   linesPerSecond(batchId: string): number {
     return this.#meters.get(batchId)?.linesPerSecond() ?? 0;
   }
@@ -162,7 +167,10 @@ export class Scheduler {
     await this.#runner.stop(graceMs);
     // Leases are renewed to the last: a drain may outlast them.
     await this.#leaseKeeper.stop();
-    for (const chunk of this.#hand.chunks) chunk.controller.abort();
+    for (const chunk of this.#hand.chunks) {
+      chunk.controller.abort();
+      chunk.retrieving.abort();
+    }
     await this.#writer.stop();
     // What cannot be given back now is free at the next start all the same.
     await Promise.allSettled(this.#hand.chunks.map((chunk) => this.#options.store.releaseChunk(chunk.lease)));
@@ -238,6 +246,7 @@ export class Scheduler {
   /** The lease is gone: its lines stop here, whoever has it now goes on with them. */
   #drop(chunk: LeasedChunk): void {
     chunk.controller.abort();
+    chunk.retrieving.abort();
     this.#hand.remove(chunk);
     this.#runner.dropAborted();
     this.#updateQueueLines();

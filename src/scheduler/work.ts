@@ -11,6 +11,8 @@ export interface LeasedChunk {
   readonly lease: Lease;
   /** Aborted when the lease is lost, the batch is cancelled or the service stops. */
   readonly controller: AbortController;
+  /** Aborted when its lines are to stop waiting for passages: with the other one, and by a pause. */
+  retrieving: AbortController;
   /** Raw bytes of the chunk: what it costs to have it in hand. */
   readonly bytes: number;
   /** Lines in hand that have no record yet. */

@@ -8,7 +8,7 @@ import type { CollectionRecord } from '../domain/collection.ts';
 import { RagmillError } from '../errors.ts';
 import { SqliteLineReader } from './sqlite-line-reader.ts';
 import { SqliteLogReader } from './sqlite-log-reader.ts';
-import { toBatch, toCollectionRecord } from './sqlite-rows.ts';
+import { toBatch, toCollectionRecord, toOptions } from './sqlite-rows.ts';
 import { SqliteStatements } from './sqlite-statements.ts';
 import type { ActiveBatch } from './store.ts';
 
@@ -70,8 +70,14 @@ export class SqliteReader {
         id: String(row.id),
         createdAt: Number(row.created_at),
         ending: endingOf(row.status as BatchStatus),
-        options: JSON.parse(String(row.options)),
+        options: toOptions(row.options),
       }));
+  }
+
+  unfinishedBatches(): string[] {
+    return this.#sql
+      .all("SELECT id FROM batches WHERE status IN ('in_progress', 'paused') ORDER BY key")
+      .map((row) => String(row.id));
   }
 
   expiringBatches(): { id: string; expiresAt: number }[] {

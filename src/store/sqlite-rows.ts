@@ -4,9 +4,17 @@ import type { SQLOutputValue } from 'node:sqlite';
 import type { Batch, PauseReason } from '../domain/batch.ts';
 import type { BatchStatus } from '../domain/batch-status.ts';
 import type { CollectionRecord } from '../domain/collection.ts';
+import type { BatchOptions } from '../domain/options.ts';
 import type { RecordStatus, StoredRecord } from '../domain/record.ts';
 
 export type Row = Record<string, SQLOutputValue>;
+
+/** What batches of earlier releases do not say, with what it meant then. */
+const LATER_OPTIONS = { where: null } satisfies Partial<BatchOptions>;
+
+export function toOptions(column: SQLOutputValue | undefined): BatchOptions {
+  return { ...LATER_OPTIONS, ...JSON.parse(String(column)) };
+}
 
 export function toBatch(row: Row): Batch {
   const number = (column: string) => Number(row[column]);
@@ -15,7 +23,7 @@ export function toBatch(row: Row): Batch {
     id: String(row.id),
     // The cast is safe: rows of this shape are written by the store alone, uploads are never read as batches.
     status: row.status as BatchStatus,
-    options: JSON.parse(String(row.options)),
+    options: toOptions(row.options),
     metadata: row.metadata === null ? null : JSON.parse(String(row.metadata)),
     createdAt: number('created_at'),
     cancellingAt: nullable(row.cancelling_at),

@@ -109,6 +109,10 @@ export class SqliteStore implements Store {
     return this.#read((it) => it.batches(page.after, page.limit));
   }
 
+  async unfinishedBatches(): Promise<string[]> {
+    return this.#read((it) => it.unfinishedBatches());
+  }
+
   async activeBatches(): Promise<ActiveBatch[]> {
     return this.#read((it) => it.activeBatches());
   }

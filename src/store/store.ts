@@ -105,6 +105,8 @@ export interface Store extends RankZero {
   listBatches(page: { after: string | null; limit: number }): Promise<{ batches: Batch[]; hasMore: boolean }>;
   /** Batches with lines to claim, oldest first. */
   activeBatches(): Promise<ActiveBatch[]>;
+  /** Ids of batches that are to run lines now or after a resume, oldest first. */
+  unfinishedBatches(): Promise<string[]>;
   /** Batches with a deadline that have not ended, with it in Unix seconds. */
   expiringBatches(): Promise<{ id: string; expiresAt: number }[]>;
   /** Some of the batches that ended before this time in Unix seconds. */

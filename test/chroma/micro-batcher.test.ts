@@ -9,9 +9,9 @@ function setup(maxItems: number, maxInFlight: number) {
   const running: { items: readonly number[]; end: () => void }[] = [];
   const seen: number[][] = [];
   const batcher = new MicroBatcher<number>({
-    maxItems,
+    maxItems: () => maxItems,
     maxInFlight,
-    groupOf: (item) => Math.floor(item / 10),
+    groupOf: (item) => `${Math.floor(item / 10)}`,
     run: (items) => {
       const { promise, resolve } = Promise.withResolvers<void>();
       running.push({ items, end: resolve });

@@ -3,7 +3,8 @@
 import pino from 'pino';
 import t, { type Test } from 'tap';
 import { Bootstrap } from '../../src/chroma/bootstrap.ts';
-import { ChromaConnection } from '../../src/chroma/chroma-client.ts';
+import { BoundCollection } from '../../src/chroma/bound-collection.ts';
+import { ChromaConnection, failure } from '../../src/chroma/chroma-client.ts';
 import { CollectionHandle } from '../../src/chroma/collection-handle.ts';
 import { lexicalEmbedding } from '../../src/chroma/lexical-embedding.ts';
 import { Retriever, type RetrieverOptions } from '../../src/chroma/retriever.ts';
@@ -17,7 +18,7 @@ import { smallCorpus } from '../fakes/small-corpus.ts';
 const log = pino({ level: 'silent' });
 const chroma = await realChroma(t);
 const rankZero = new MemoryRankZero();
-const { record, embedder } = await new Bootstrap({
+const { record, embedder: lexical } = await new Bootstrap({
   rankZero,
   connection: chroma,
   corpus: smallCorpus(),
@@ -29,17 +30,26 @@ const { record, embedder } = await new Bootstrap({
   log,
 }).run(new AbortController().signal);
 
-const wish = { topK: 2, maxDistance: null };
+const wish = { topK: 2, maxDistance: null, where: null };
 const question = 'Who polishes the lens of the lighthouse?';
 
-async function setup(t: Test, options: Partial<RetrieverOptions> = {}) {
+interface Setup extends Partial<RetrieverOptions> {
+  readonly embedder?: Embedder;
+}
+
+/** Without healing, and with all failures the questions' own. */
+async function setup(t: Test, { embedder = lexical, ...options }: Setup = {}) {
   const proxy = await faultyProxy(t, chroma.url);
   const connection = new ChromaConnection({ url: proxy.url });
-  const { uuid, name } = record;
-  const collection = new CollectionHandle({ connection, name, uuid, ownerId: rankZero.storeId, log });
+  const collection = new BoundCollection(connection, record.uuid);
+  const handle = new CollectionHandle(
+    { record, collection, embedder },
+    { heal: async () => failure('not_found', 'The collection is empty'), onChange: () => {} },
+  );
+  const outage = { passed: () => Promise.resolve(), isToBlame: () => Promise.resolve(false) };
   const clock = { ...systemClock, sleep: () => Promise.resolve() };
   const limits = { maxAttempts: 3, timeoutMs: 30_000 };
-  const retriever = new Retriever({ collection, embedder, generation: 1, ...limits, clock, log, ...options });
+  const retriever = new Retriever({ handle, outage, ...limits, clock, log, ...options });
   const queries = () => proxy.paths.filter((path) => path.endsWith('/query')).length;
   const whenQueried = (fault: (query: number) => Fault) => {
     proxy.onRequest = (path) => (path.endsWith('/query') ? fault(queries()) : { kind: 'pass' });
@@ -51,7 +61,7 @@ t.test('finds the passage that answers the question, with all that is known abou
   const { retriever } = await setup(t);
   // Two more passages share a word with this question, every day and geese; the other two share none.
   const wide = `${question} And flour for geese?`;
-  const outcome = await retriever.retrieve(wide, { topK: 5, maxDistance: null });
+  const outcome = await retriever.retrieve(wide, { topK: 5, maxDistance: null, where: null });
   t.match(outcome, { kind: 'success', collectionGeneration: 1, attempts: 1 });
   if (outcome.kind !== 'success') return;
   const [nearest, ...others] = outcome.passages;
@@ -81,13 +91,14 @@ t.test('no more passages than were wished for', async (t) => {
   const outcome = await retriever.retrieve('glaciers, sourdough, violin, geese', {
     topK: 3,
     maxDistance: null,
+    where: null,
   });
   t.equal(outcome.kind === 'success' && outcome.passages.length, 3);
 });
 
 t.test('nothing within the distance, and no term in common, are soft failures', async (t) => {
   const { retriever, queries } = await setup(t);
-  t.match(await retriever.retrieve(question, { topK: 2, maxDistance: 0.01 }), {
+  t.match(await retriever.retrieve(question, { topK: 2, maxDistance: 0.01, where: null }), {
     kind: 'soft_failure',
     code: 'nothing_found',
     collectionGeneration: 1,
@@ -95,7 +106,7 @@ t.test('nothing within the distance, and no term in common, are soft failures', 
   t.equal(queries(), 1);
   t.match(await retriever.retrieve('zzzz qqqq', wish), { kind: 'soft_failure', code: 'nothing_found' });
   t.equal(queries(), 1, 'Chroma is not asked for what it cannot have');
-  const some = await retriever.retrieve(question, { topK: 5, maxDistance: 0.9 });
+  const some = await retriever.retrieve(question, { topK: 5, maxDistance: 0.9, where: null });
   t.equal(some.kind === 'success' && some.passages.length, 1, 'only what is near enough');
 });
 
@@ -105,7 +116,7 @@ t.test('questions asked together share calls, by top_k, and each gets its own an
     [1, 2].map((topK) => ({ word, topK })),
   );
   const outcomes = await Promise.all(
-    asked.map(({ word, topK }) => retriever.retrieve(word, { topK, maxDistance: null })),
+    asked.map(({ word, topK }) => retriever.retrieve(word, { topK, maxDistance: null, where: null })),
   );
   t.equal(queries(), 2);
   for (const [index, outcome] of outcomes.entries()) {
@@ -118,7 +129,9 @@ t.test('questions asked together share calls, by top_k, and each gets its own an
 t.test('no call is larger than allowed, and nobody is forgotten', async (t) => {
   const { retriever, queries, whenQueried } = await setup(t, { maxBatchQuestions: 4, maxInFlight: 2 });
   whenQueried(() => ({ kind: 'pass' }));
-  const outcomes = await Promise.all(Array.from({ length: 22 }, () => retriever.retrieve(question, wish)));
+  const outcomes = await Promise.all(
+    Array.from({ length: 22 }, (_unused, index) => retriever.retrieve(`${question} ${index}`, wish)),
+  );
   t.equal(queries(), 6);
   t.ok(outcomes.every(({ kind }) => kind === 'success'));
 });
@@ -126,11 +139,11 @@ t.test('no call is larger than allowed, and nobody is forgotten', async (t) => {
 t.test('a bad question does not spoil its neighbours', async (t) => {
   const awkward: Embedder = {
     fingerprint: 'awkward',
-    dimensions: embedder.dimensions,
-    embedDocuments: (texts) => embedder.embedDocuments(texts),
+    dimensions: lexical.dimensions,
+    embedDocuments: (texts) => lexical.embedDocuments(texts),
     embedQueries: async (texts) => {
       if (texts.includes('throws')) throw new Error('too long');
-      const vectors = await embedder.embedQueries(texts);
+      const vectors = await lexical.embedQueries(texts);
       return vectors.map((vector, index) => (texts[index] === 'broken' ? brokenVector() : vector));
     },
   };
@@ -146,7 +159,7 @@ t.test('a bad question does not spoil its neighbours', async (t) => {
 });
 
 function brokenVector(): Float32Array {
-  return new Float32Array(embedder.dimensions).fill(Number.NaN);
+  return new Float32Array(lexical.dimensions).fill(Number.NaN);
 }
 
 t.test('tries again when Chroma fails, and counts the attempts', async (t) => {
@@ -191,9 +204,17 @@ t.test('a question that is cancelled rejects at once and leaves the others alone
     if (query === 1) cancelling.abort(new Error('no longer wanted'));
     return { kind: 'pass' };
   });
-  const first = retriever.retrieve(question, { topK: 1, maxDistance: null });
-  const inFlight = retriever.retrieve('glaciers', { topK: 1, maxDistance: null }, cancelling.signal);
-  const queued = retriever.retrieve('glaciers', { topK: 5, maxDistance: null }, cancelling.signal);
+  const first = retriever.retrieve(question, { topK: 1, maxDistance: null, where: null });
+  const inFlight = retriever.retrieve(
+    'glaciers',
+    { topK: 1, maxDistance: null, where: null },
+    cancelling.signal,
+  );
+  const queued = retriever.retrieve(
+    'glaciers',
+    { topK: 5, maxDistance: null, where: null },
+    cancelling.signal,
+  );
   await Promise.all([
     t.rejects(inFlight, { message: 'no longer wanted' }),
     t.rejects(queued, { message: 'no longer wanted' }),

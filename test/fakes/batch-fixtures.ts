@@ -8,6 +8,7 @@ export const options: BatchOptions = {
   ragMode: 'retrieve',
   topK: 5,
   maxDistance: null,
+  where: null,
   onNoContext: 'answer',
   model: null,
   maxTokens: 1024,

@@ -90,6 +90,7 @@ export async function startIntake(
       clock: systemClock,
       log: recordingLog().log,
     }),
+    collection: { name: 'ragmill', live: null, bootstrapState: null, waitingFor: 'Chroma to start' },
     metrics: createMetrics('0.0.0'),
     readiness: () => ({ isReady: true, reasons: [], degraded: [], collectionGeneration: 1 }),
     waitingFor: () => null,

@@ -11,6 +11,7 @@ export function leasedChunk(batchId = 'b1', openLines = 1): LeasedChunk {
   return {
     lease: { batchId, chunk: 0, token: lastToken },
     controller: new AbortController(),
+    retrieving: new AbortController(),
     bytes: 100,
     openLines,
     isPartial: false,

@@ -1,0 +1,148 @@
+// The collection in use: asked, watched, healed and reset, from its first READY to the stop of the service.
+
+import type { BaseLogger } from 'pino';
+import type { RetrievalOutcome } from '../domain/passage.ts';
+import { RagmillError } from '../errors.ts';
+import type { Clock } from '../time.ts';
+import type { Bootstrap } from './bootstrap.ts';
+import type { ChromaConnection } from './chroma-client.ts';
+import { CollectionHandle } from './collection-handle.ts';
+import { healCollection } from './collection-healing.ts';
+import { watchCollection } from './collection-watch.ts';
+import { Outage, type OutageCause } from './outage.ts';
+import type { RetrievalWish } from './passage-search.ts';
+import type { ReadyCollection } from './ready-collection.ts';
+import { probeRetrieval } from './retrieval-probe.ts';
+import { Retriever } from './retriever.ts';
+
+export interface LiveCollectionOptions {
+  readonly bootstrap: Bootstrap;
+  readonly connection: ChromaConnection;
+  readonly ownerId: string;
+  /** It is somebody else's: it is only ever read, and may be emptied by its owner. */
+  readonly isAttached: boolean;
+  /** How long a reset waits for a Chroma that is away. */
+  readonly patienceMs: number;
+  /** Attempts that fail by themselves before a question fails. */
+  readonly maxAttempts: number;
+  /** Deadline of one call. */
+  readonly timeoutMs: number;
+  /** How long an outage is waited out. */
+  readonly outageMs: number;
+  /** Called when another build is in use from now on. */
+  readonly onChange: (next: ReadyCollection) => void;
+  /** Called when that came about by healing. */
+  readonly onHealed: () => void;
+  readonly clock: Clock;
+  readonly log: BaseLogger;
+}
+
+export class LiveCollection {
+  readonly #options: LiveCollectionOptions;
+  readonly #stopped = new AbortController();
+  readonly #handle: CollectionHandle;
+  readonly #outage: Outage;
+  readonly #retriever: Retriever;
+  #resetting: Promise<void> | null = null;
+
+  constructor(first: ReadyCollection, options: LiveCollectionOptions) {
+    this.#options = options;
+    const { clock, log, bootstrap } = options;
+    const { signal } = this.#stopped;
+    const limits = { timeoutMs: options.timeoutMs };
+    this.#handle = new CollectionHandle(first, {
+      heal: async (stale) => {
+        const healed = await healCollection(stale, { ...options, limits, signal });
+        if (healed.kind === 'ok' && healed.value !== stale) options.onHealed();
+        return healed;
+      },
+      onChange: (next) => {
+        options.onChange(next);
+        // Whoever still reads the old build is told that it is gone, and asks the new one.
+        void bootstrap.removeRetired();
+      },
+    });
+    this.#outage = new Outage({
+      probe: () => probeRetrieval(this.#handle, limits),
+      maxWaitMs: options.outageMs,
+      clock,
+      log,
+      signal,
+    });
+    this.#retriever = new Retriever({ ...options, handle: this.#handle, outage: this.#outage });
+    void watchCollection({
+      handle: this.#handle,
+      outage: this.#outage,
+      leastRecords: ({ record }) => (options.isAttached ? 1 : record.count),
+      limits,
+      clock,
+      signal,
+    });
+  }
+
+  get current(): ReadyCollection {
+    return this.#handle.current;
+  }
+
+  /** Questions under way. */
+  get pending(): number {
+    return this.#retriever.pending;
+  }
+
+  /** What is the matter, since when it has been; null: nothing. */
+  get outage(): (OutageCause & { readonly durationMs: number }) | null {
+    const { cause, durationMs } = this.#outage;
+    return cause === null ? null : { ...cause, durationMs };
+  }
+
+  /** The collection is being found or built again, and questions wait for that. */
+  get isHealing(): boolean {
+    return this.#handle.isHealing;
+  }
+
+  get isResetting(): boolean {
+    return this.#resetting !== null;
+  }
+
+  /** Rejects only with the signal's reason. */
+  retrieve(query: string, wish: RetrievalWish, signal?: AbortSignal): Promise<RetrievalOutcome> {
+    return this.#retriever.retrieve(query, wish, signal);
+  }
+
+  /**
+   * Begins to build the collection anew from the corpus as it is now; until the new build is READY, questions go to the
+   * one in use. Throws `collection_read_only` and `collection_busy`.
+   */
+  reset(): void {
+    const { bootstrap, isAttached, patienceMs, log } = this.#options;
+    if (isAttached) {
+      throw new RagmillError(
+        'collection_read_only',
+        'RESET_COLLECTION=never only reads the collection. Whoever fills it has to reset it.',
+      );
+    }
+    if (this.#resetting || this.isHealing) {
+      throw new RagmillError(
+        'collection_busy',
+        'The collection is being built already. See GET /collection.',
+      );
+    }
+    this.#resetting = bootstrap
+      .rebuild(patienceMs, this.#stopped.signal)
+      .then(
+        (next) => this.#handle.replace(next),
+        (error: unknown) => {
+          if (!this.#stopped.signal.aborted) log.error({ err: error }, 'the collection could not be reset');
+        },
+      )
+      .finally(() => {
+        this.#resetting = null;
+      });
+  }
+
+  /** Ends the watching, a reset and all waiting for an outage. */
+  async stop(): Promise<void> {
+    this.#stopped.abort(new RagmillError('shutting_down', 'The service is stopping.'));
+    await this.#resetting;
+  }
+}
