@@ -245,6 +245,7 @@ t.test('retrieval that is gone fails the lines, and generation is never asked', 
     CHROMA_URL: url,
     GPU_ENDPOINTS: server.url,
     RAG_MAX_ATTEMPTS: '2',
+    RAG_OUTAGE_MS: '500',
   });
   await own.stop();
   const { id } = await service.upload(questions(5));
