@@ -8,7 +8,7 @@ import { Bootstrap, type BootstrapState, type ReadyCollection } from './chroma/b
 import { ChromaConnection } from './chroma/chroma-client.ts';
 import { openCorpus } from './chroma/corpus-source.ts';
 import { EmbeddedChroma } from './chroma/embedded-server.ts';
-import { lexicalEmbedding } from './chroma/lexical-embedding.ts';
+import { openEmbedding } from './chroma/open-embedding.ts';
 import { Retriever } from './chroma/retriever.ts';
 import type { Settings } from './config.ts';
 import type { RankZero } from './domain/collection.ts';
@@ -76,7 +76,7 @@ export class CollectionSide {
         chunkCharacters: settings.CORPUS_CHUNK_CHARACTERS,
         log,
       }),
-      embedding: lexicalEmbedding,
+      embedding: openEmbedding({ settings, clock, log, signal }, opened),
       collectionName: settings.CHROMA_COLLECTION,
       resetCollection:
         settings.RESET_COLLECTION ?? (settings.CHROMA_URL === undefined ? 'always' : 'if-changed'),

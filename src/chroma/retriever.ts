@@ -101,6 +101,7 @@ export class Retriever {
     const vectors = await embedQuestions(
       this.#options.embedder,
       questions.map((question) => question.query),
+      { timeoutMs: this.#options.timeoutMs },
     );
     const asked: { question: Question; vector: Float32Array }[] = [];
     for (const [index, question] of questions.entries()) {
@@ -142,7 +143,7 @@ export class Retriever {
 
   #endingWithoutVector(embedded: QuestionWithoutVector | undefined): Ending {
     if (embedded === undefined) return hardEnding(failure('server', 'The embedder gave too few vectors'));
-    if (embedded.kind === 'failed') return hardEnding(failure('server', embedded.message));
+    if (embedded.kind === 'failed') return hardEnding(failure(embedded.class, embedded.message));
     return this.#softEnding(
       embedded.kind === 'no_term' ? 'nothing_found' : 'query_unusable',
       embedded.message,
