@@ -6,7 +6,7 @@
 // 3. A server that asks for a pause (429, 503) gets it, from all callers.
 
 import type { BaseLogger } from 'pino';
-import type { UnusableText } from '../domain/embedder.ts';
+import type { FailedText, UnusableText } from '../domain/embedder.ts';
 import type { ModelFailure } from '../domain/failure.ts';
 import type { EmbeddingsOutcome } from '../model-server/embeddings-response.ts';
 import type { ModelServerClient } from '../model-server/model-server-client.ts';
@@ -38,8 +38,7 @@ export interface AskingLimits {
 export type TextVerdict =
   | { readonly kind: 'vector'; readonly vector: Float32Array }
   | UnusableText
-  /** The server answered 5xx for this text, and not for others. */
-  | { readonly kind: 'failed'; readonly failure: EmbedderFailure };
+  | FailedText;
 
 /** One call of embed(), with what is found out only once in it. */
 interface Asking extends AskingLimits {
@@ -121,7 +120,7 @@ export class EmbeddingServer {
       try {
         const verdicts = await this.#resolve(texts, { ...limits, startMs });
         const failed = limits.patienceMs > 0 && verdicts.find((verdict) => verdict.kind === 'failed');
-        if (failed) throw failed.failure;
+        if (failed) throw failed.error;
         return verdicts;
       } catch (error) {
         if (!(error instanceof EmbedderFailure)) throw error;
@@ -174,7 +173,7 @@ export class EmbeddingServer {
   }
 
   #verdictOfRefusal(refusal: ModelFailure): TextVerdict {
-    if (refusal.class !== 'request') return { kind: 'failed', failure: this.#failureOf(refusal) };
+    if (refusal.class !== 'request') return { kind: 'failed', error: this.#failureOf(refusal) };
     return { kind: 'unusable', message: `The embedder refused the text: ${refusal.message}` };
   }
 

@@ -1,6 +1,6 @@
 // Questions to vectors, one verdict for each: a question that cannot be embedded must not spoil its neighbours.
 
-import type { Embedder, EmbedLimits, UnusableText } from '../domain/embedder.ts';
+import type { Embedder, EmbedLimits, FailedText, UnusableText } from '../domain/embedder.ts';
 import { EmbedderFailure, type EmbedderFailureClass } from './embedder-failure.ts';
 
 /**
@@ -33,7 +33,7 @@ export async function embedQuestions(
     return questions.map((_question, index) => judge(vectors[index], embedder.dimensions));
   } catch (error) {
     limits.signal?.throwIfAborted();
-    if (error instanceof EmbedderFailure) return questions.map(() => failed(error.class, error.message));
+    if (error instanceof EmbedderFailure) return questions.map(() => failureOf(error));
     if (questions.length > 1) {
       const single = await Promise.all(
         questions.map((question) => embedQuestions(embedder, [question], limits)),
@@ -46,14 +46,22 @@ export async function embedQuestions(
   }
 }
 
+function failureOf(error: unknown): QuestionWithoutVector {
+  if (error instanceof EmbedderFailure) return failed(error.class, error.message);
+  return failed('server', `The embedder failed: ${error instanceof Error ? error.message : String(error)}`);
+}
+
 function failed(failureClass: EmbedderFailureClass, message: string): QuestionWithoutVector {
   return { kind: 'failed', class: failureClass, message };
 }
 
-function judge(vector: Float32Array | UnusableText | null | undefined, dimensions: number): QuestionVector {
+function judge(
+  vector: Float32Array | UnusableText | FailedText | null | undefined,
+  dimensions: number,
+): QuestionVector {
   if (vector === null) return { kind: 'no_term', message: 'The question shares no term with the corpus' };
   if (vector === undefined) return failed('server', 'The embedder gave too few vectors');
-  if (!(vector instanceof Float32Array)) return vector;
+  if (!(vector instanceof Float32Array)) return vector.kind === 'failed' ? failureOf(vector.error) : vector;
   if (vector.length !== dimensions || !isDirection(vector)) {
     return { kind: 'unusable', message: 'The embedder made no usable vector of the question' };
   }

@@ -7,7 +7,7 @@
 
 import PQueue from 'p-queue';
 import type { BaseLogger } from 'pino';
-import type { Embedder, EmbedLimits, UnusableText } from '../domain/embedder.ts';
+import type { Embedder, EmbedLimits, FailedText, UnusableText } from '../domain/embedder.ts';
 import { EmbedderFailure } from './embedder-failure.ts';
 import { isSameProbe, probeTexts } from './embedder-probe.ts';
 import type { EmbeddingCache } from './embedding-cache.ts';
@@ -80,15 +80,12 @@ export class ServerEmbedder implements Embedder {
   async embedQueries(
     texts: readonly string[],
     limits: EmbedLimits = {},
-  ): Promise<(Float32Array | UnusableText)[]> {
+  ): Promise<(Float32Array | UnusableText | FailedText)[]> {
     const { prefixes, queryTimeoutMs } = this.#options;
     const asking = this.#limits({ timeoutMs: queryTimeoutMs, ...limits }, 0);
     const asked = texts.map((text) => prefixes.query + text);
     const verdicts = await this.#ask(asked, asking, this.#queries);
-    return verdicts.map((verdict) => {
-      if (verdict.kind === 'failed') throw verdict.failure;
-      return verdict.kind === 'vector' ? verdict.vector : verdict;
-    });
+    return verdicts.map((verdict) => (verdict.kind === 'vector' ? verdict.vector : verdict));
   }
 
   /** Embeds, and cuts what is refused, until of every text something is embedded. */

@@ -13,6 +13,12 @@ export interface UnusableText {
   readonly message: string;
 }
 
+/** A text at which the embedder failed, while it makes vectors of others. */
+export interface FailedText {
+  readonly kind: 'failed';
+  readonly error: Error;
+}
+
 export interface Embedder {
   /** Changes whenever the vectors it makes change: part of a collection's fingerprint. */
   readonly fingerprint: string;
@@ -23,7 +29,7 @@ export interface Embedder {
   embedQueries(
     texts: readonly string[],
     limits?: EmbedLimits,
-  ): Promise<(Float32Array | UnusableText | null)[]>;
+  ): Promise<(Float32Array | UnusableText | FailedText | null)[]>;
   /**
    * 1 - distance of a question to texts as they were embedded, measured without the losses of vectors: 0 where they
    * share nothing. Only where an embedder can tell.
