@@ -73,7 +73,7 @@ export const settingsSchema = Type.Object({
   EMBEDDING_DOCUMENT_PREFIX: Type.Optional(
     Type.String({ description: 'Put before every passage that is embedded' }),
   ),
-  EMBEDDING_BATCH_SIZE: count(32, 2048, 'Most texts of a request to EMBEDDING_URL'),
+  EMBEDDING_BATCH_SIZE: count(32, 512, 'Most texts of a request to EMBEDDING_URL'),
   EMBEDDING_TIMEOUT_MS: milliseconds(60_000, 'Time for one request to EMBEDDING_URL with passages'),
 
   GPU_ENDPOINTS: Type.Optional(
