@@ -9,9 +9,11 @@ import { ChromaConnection } from './chroma/chroma-client.ts';
 import { openCorpus } from './chroma/corpus-source.ts';
 import type { CorpusSource } from './chroma/corpus-survey.ts';
 import { EmbeddedChroma } from './chroma/embedded-server.ts';
-import { lexicalEmbedding } from './chroma/lexical-embedding.ts';
+
 import { LiveCollection } from './chroma/live-collection.ts';
+import { openEmbedding } from './chroma/open-embedding.ts';
 import type { RetrievalWish } from './chroma/passage-search.ts';
+
 import type { Settings } from './config.ts';
 import type { RankZero } from './domain/collection.ts';
 import type { RetrievalOutcome } from './domain/passage.ts';
@@ -106,7 +108,7 @@ export class CollectionSide {
       rankZero,
       connection,
       corpus: this.#corpus,
-      embedding: lexicalEmbedding,
+      embedding: openEmbedding({ settings, clock, log, signal }, opened),
       collectionName: settings.CHROMA_COLLECTION,
       resetCollection,
       timeoutMs: settings.BOOTSTRAP_TIMEOUT_MS,

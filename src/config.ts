@@ -59,7 +59,23 @@ export const settingsSchema = Type.Object({
         'When a start fills the collection anew; never: only read what is there; unset: always, with CHROMA_URL if-changed',
     }),
   ),
-  BOOTSTRAP_TIMEOUT_MS: milliseconds(120_000, 'How long a start waits for Chroma'),
+  BOOTSTRAP_TIMEOUT_MS: milliseconds(120_000, 'How long a start waits for Chroma, and for the embedder'),
+
+  EMBEDDING_URL: Type.Optional(
+    Type.String({
+      description: 'An embedding server with an OpenAI-compatible API; unset: the built-in lexical embedder',
+    }),
+  ),
+  EMBEDDING_MODEL: Type.Optional(Type.String({ description: 'Model to ask EMBEDDING_URL for' })),
+  EMBEDDING_API_KEY: Type.Optional(Type.String({ description: 'Sent to EMBEDDING_URL as a bearer token' })),
+  EMBEDDING_QUERY_PREFIX: Type.Optional(
+    Type.String({ description: 'Put before every question that is embedded' }),
+  ),
+  EMBEDDING_DOCUMENT_PREFIX: Type.Optional(
+    Type.String({ description: 'Put before every passage that is embedded' }),
+  ),
+  EMBEDDING_BATCH_SIZE: count(32, 512, 'Most texts of a request to EMBEDDING_URL'),
+  EMBEDDING_TIMEOUT_MS: milliseconds(60_000, 'Time for one request to EMBEDDING_URL with passages'),
 
   GPU_ENDPOINTS: Type.Optional(
     Type.String({
@@ -155,7 +171,15 @@ const TELLING_WHEN_EMPTY = new Set([
 ]);
 
 /** Each of these is also read from the file that the variable with `_FILE` appended names. */
-const SECRETS = ['CHROMA_API_KEY', 'GPU_API_KEY'] as const;
+const SECRETS = ['CHROMA_API_KEY', 'EMBEDDING_API_KEY', 'GPU_API_KEY'] as const;
+
+/** What only says more about EMBEDDING_URL; those with a default of their own are no sign of a mistake. */
+const ABOUT_EMBEDDING = [
+  'EMBEDDING_MODEL',
+  'EMBEDDING_API_KEY',
+  'EMBEDDING_QUERY_PREFIX',
+  'EMBEDDING_DOCUMENT_PREFIX',
+] as const;
 
 /** Throws one `config_invalid` that lists everything wrong. An empty value counts as unset, but for lists of devices. */
 export function readSettings(environment: NodeJS.ProcessEnv): Settings {
@@ -177,16 +201,39 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
     if (typeof value === 'number' && !Number.isFinite(value))
       problems.push(`${name} must be a finite number`);
   }
+  if (given.RESET_COLLECTION === 'never' && given.EMBEDDING_URL === undefined) {
+    problems.push(
+      'RESET_COLLECTION=never needs EMBEDDING_URL: the built-in embedder only knows collections that it filled',
+    );
+  }
   if (given.EMBEDDED_MODEL === 'on' && given.GPU_ENDPOINTS !== undefined) {
     problems.push('EMBEDDED_MODEL=on and GPU_ENDPOINTS exclude each other: unset one');
   }
-  if (given.CHROMA_URL !== undefined && !/^https?:$/.test(URL.parse(given.CHROMA_URL)?.protocol ?? '')) {
+  if (given.CHROMA_URL !== undefined && !isHttpUrl(given.CHROMA_URL)) {
     problems.push('CHROMA_URL must be a URL such as http://127.0.0.1:8000');
   }
+  problems.push(...checkEmbedding(given));
   if (settings === null || problems.length > 0) {
     throw new RagmillError('config_invalid', `The settings are wrong: ${problems.join('; ')}.`);
   }
   return Object.freeze({ ...settings, DATA_DIR: resolve(settings.DATA_DIR) });
+}
+
+function checkEmbedding(given: Record<string, string | undefined>): string[] {
+  const { EMBEDDING_URL: url, EMBEDDING_MODEL: model } = given;
+  if (url === undefined) {
+    return ABOUT_EMBEDDING.filter((name) => given[name] !== undefined).map(
+      (name) => `${name} has no effect without EMBEDDING_URL: set that too`,
+    );
+  }
+  return [
+    ...(isHttpUrl(url) ? [] : ['EMBEDDING_URL must be a URL such as http://127.0.0.1:8000/v1']),
+    ...(model === undefined ? ['EMBEDDING_URL needs EMBEDDING_MODEL: the name of the model to ask for'] : []),
+  ];
+}
+
+function isHttpUrl(text: string): boolean {
+  return /^https?:$/.test(URL.parse(text)?.protocol ?? '');
 }
 
 /** Puts the contents in place; answers what went wrong. */

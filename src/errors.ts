@@ -76,6 +76,7 @@ export const catalogue = {
   port_taken: { status: 500, title: 'The port is taken' },
   corpus_unreadable: { status: 500, title: 'The corpus cannot be read' },
   corpus_empty: { status: 500, title: 'The corpus has no text' },
+  embedder_unavailable: { status: 500, title: 'The embedder cannot be reached' },
   embedder_failed: { status: 500, title: 'The embedder does not work' },
   chroma_unsupported: { status: 500, title: 'The embedded Chroma cannot run here' },
   chroma_unavailable: { status: 500, title: 'Chroma cannot be reached' },

@@ -115,10 +115,26 @@ t.test('one wrong setting is one complaint', async (t) => {
     ['CHROMA_URL', 'localhost:8000'],
     ['CHROMA_URL', 'ftp://chroma'],
     ['CHROMA_URL', 'http://'],
+    ['EMBEDDING_BATCH_SIZE', '0'],
+    ['EMBEDDING_MODEL', 'bge-m3'],
+    ['EMBEDDING_API_KEY', 'sk'],
+    ['EMBEDDING_QUERY_PREFIX', 'query: '],
+    ['EMBEDDING_URL', 'http://127.0.0.1:8000/v1'],
   ] as const) {
     const message = complaint({ [name]: value }) ?? 'none';
     t.match(message, new RegExp(`^The settings are wrong: ${name} [^;]+\\.$`), `${name}=${value}`);
   }
+});
+
+t.test('an embedding server needs an address and a model, and prefixes keep their spaces', async (t) => {
+  const server = { EMBEDDING_URL: 'http://127.0.0.1:8000/v1', EMBEDDING_MODEL: 'e5' };
+  const prefixed = readSettings({ ...server, EMBEDDING_QUERY_PREFIX: 'query: ' });
+  t.match(prefixed, { ...server, EMBEDDING_QUERY_PREFIX: 'query: ', EMBEDDING_BATCH_SIZE: 32 });
+  t.match(complaint({ EMBEDDING_URL: server.EMBEDDING_URL }), /needs EMBEDDING_MODEL/);
+  t.match(complaint({ EMBEDDING_MODEL: 'e5' }), /without EMBEDDING_URL/);
+  t.match(complaint({ ...server, EMBEDDING_URL: 'localhost:8000' }), /EMBEDDING_URL must be a URL/);
+  const key = join(t.testdir({ key: 'sk-1\n' }), 'key');
+  t.match(readSettings({ ...server, EMBEDDING_API_KEY_FILE: key }), { EMBEDDING_API_KEY: 'sk-1' });
 });
 
 t.test('takes the limits themselves', async (t) => {

@@ -76,7 +76,7 @@ export class BoundCollection {
     });
     if (got.kind === 'failure') return got;
     const texts = got.value.map(({ document, metadata }) => indexedTextOf(document ?? '', metadata ?? {}));
-    const vectors = await embedder.embedDocuments(texts);
+    const vectors = await embedder.embedDocuments(texts, limits);
     const isSame = got.value.every(({ embedding }, index) => {
       const expected = vectors[index];
       return embedding && expected && cosine(embedding, expected) > SAME_VECTOR_COSINE;

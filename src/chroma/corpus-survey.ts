@@ -35,7 +35,7 @@ export interface Embedding {
   readonly index: HNSWConfiguration;
 }
 
-/** Reads the whole corpus once. Throws `corpus_unreadable`, `corpus_empty` or `embedder_failed`. */
+/** Reads the whole corpus once. Throws `corpus_unreadable`, `corpus_empty`, `embedder_unavailable` or `embedder_failed`. */
 export async function surveyCorpus(corpus: CorpusSource, embedding: Embedding): Promise<CorpusSurvey> {
   const { createEmbedder, index } = embedding;
   const digest = new ChunksDigest();
@@ -86,6 +86,7 @@ export class ChunksDigest {
 
 async function checkEmbedder(embedder: Embedder, sample: string): Promise<void> {
   const [vector] = await embedder.embedDocuments([sample]).catch((error: unknown) => {
+    if (error instanceof RagmillError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw new RagmillError('embedder_failed', `The embedder does not answer: ${reason}`, { cause: error });
   });

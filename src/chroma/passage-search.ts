@@ -42,6 +42,8 @@ export interface Searched<Asked extends Question> {
 /** Questions ranked in one turn of the event loop: a few milliseconds at most. */
 const rankedPerTurn = 4;
 
+const gaveTooFew = { kind: 'failed', class: 'server', message: 'The embedder gave too few vectors' } as const;
+
 /** `questions` share `topK` and `where`. */
 export async function searchPassages<Asked extends Question>(
   build: ReadyCollection,
@@ -51,17 +53,18 @@ export async function searchPassages<Asked extends Question>(
   const embedded = await embedQuestions(
     build.embedder,
     questions.map(({ query }) => query),
+    limits,
   );
   const answered: { question: Asked; ending: Ending }[] = [];
   const failed: Asked[] = [];
   let why: ChromaFailure | null = null;
   const asked: { question: Asked; vector: Float32Array }[] = [];
   for (const [index, question] of questions.entries()) {
-    const verdict = embedded[index] ?? { kind: 'failed', message: 'The embedder gave too few vectors' };
+    const verdict = embedded[index] ?? gaveTooFew;
     if (verdict.kind === 'vector') asked.push({ question, vector: verdict.vector });
     else if (verdict.kind === 'failed') {
       failed.push(question);
-      why = failure('server', verdict.message);
+      why = failure(verdict.class, verdict.message);
     } else answered.push({ question, ending: softEnding(verdict, build) });
   }
   const [first] = asked;

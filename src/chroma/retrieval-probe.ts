@@ -13,7 +13,7 @@ export async function probeRetrieval(
   limits: CallLimits,
 ): Promise<OutageCause | null> {
   const build = handle.current;
-  const [verdict] = await embedQuestions(build.embedder, [probeQuestion]);
+  const [verdict] = await embedQuestions(build.embedder, [probeQuestion], limits);
   if (verdict?.kind === 'failed') return { dependency: 'embedder', message: verdict.message };
   const vector = verdict?.kind === 'vector' ? verdict.vector : unitVector(build.embedder.dimensions);
   const found = await build.collection.query([vector], { ...limits, topK: 1 });

@@ -7,6 +7,8 @@ import type { ServerWords } from './server-words.ts';
 const OVERLOAD_STATUS: ReadonlySet<number> = new Set([408, 429, 503]);
 const MISCONFIGURED_STATUS: ReadonlySet<number> = new Set([401, 403, 404, 405, 501]);
 const BAD_GATEWAY = 502;
+/** Text Embeddings Inference, when its own engine failed. */
+const FAILED_DEPENDENCY = 424;
 /** The server, or a proxy before it, took our hanging up for the end: nobody is to blame. */
 const CLIENT_CLOSED = 499;
 
@@ -16,7 +18,7 @@ const NO_SUCH_MODEL_TYPE = /model_not_found/;
 const ENGINE_DEAD = /EngineDeadError|EngineCore encountered an issue|engine (?:process )?(?:is )?dead/i;
 const REQUEST_TYPE = /invalid_request|BadRequest|context_length|exceed_context_size|ValidationError/i;
 const TOO_LONG =
-  /exceeds? (?:the |its )?(?:available |maximum |model'?s? )*context|longer than the (?:model's )?context length|maximum context length is/i;
+  /too large to process|larger than the max context size|exceeds? (?:the |its )?(?:available |maximum |model'?s? )*context|longer than the (?:model's )?context length|maximum context length is/i;
 /** Ollama: the model does not fit this machine, or its file cannot be read. */
 const CANNOT_LOAD =
   /requires more system memory|(?:unable|failed) to load (?:full )?model|error loading model|out-of-memory during startup/i;
@@ -70,7 +72,7 @@ export function classOfStatus(status: number, words: ServerWords): FailureClass 
   if (status >= 500 && ENGINE_DEAD.test(`${words.type} ${words.message}`)) return 'hard';
   if (OVERLOAD_STATUS.has(status)) return 'overload';
   if (status < 400 || MISCONFIGURED_STATUS.has(status)) return 'misconfigured';
-  if (status === CLIENT_CLOSED) return 'ambiguous';
+  if (status === CLIENT_CLOSED || status === FAILED_DEPENDENCY) return 'ambiguous';
   if (status < 500) return 'request';
   return status === BAD_GATEWAY ? 'hard' : classOfWords(words);
 }

@@ -11,6 +11,7 @@ import type { ServerKind } from '../domain/server-kind.ts';
 import type { Clock } from '../time.ts';
 import { type ChatOutcome, ChatResponse } from './chat-response.ts';
 import { type DeadlineLimits, DeadlineWatch } from './deadlines.ts';
+import { type EmbeddingsOutcome, EmbeddingsResponse } from './embeddings-response.ts';
 import { cancelledFailure } from './failures.ts';
 import { type ExchangeEnd, HttpExchange } from './http-exchange.ts';
 import { type ModelList, ModelListResponse } from './model-list.ts';
@@ -21,6 +22,8 @@ const KEEP_ALIVE_MS = 4_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** The largest response that is read; a model's answer is smaller by orders of magnitude. */
 const RESPONSE_MAX_BYTES = 16 * 1024 * 1024;
+/** Hundreds of vectors of thousands of numbers, each of them some twenty characters. */
+const EMBEDDINGS_MAX_BYTES = 64 * 1024 * 1024;
 /** What taking a request back may take. The answer says nothing. */
 const TAKING_BACK_TIMEOUT_MS = 2_000;
 const TAKING_BACK_MAX_BYTES = 64 * 1024;
@@ -49,6 +52,18 @@ export interface PlainCall extends ModelListCall {
   /** With its query, if any. */
   readonly path: string;
   readonly maxBytes: number;
+}
+
+/** Texts to embed in one request. */
+export interface EmbeddingsCall {
+  /** The route itself: see embeddingsAddress. */
+  readonly url: string;
+  readonly apiKey: string | null;
+  readonly model: string;
+  readonly texts: readonly string[];
+  /** What to ask for; what comes is read either way. */
+  readonly encoding: 'base64' | 'float';
+  readonly timeoutMs: number;
 }
 
 interface HttpRequest {
@@ -104,6 +119,22 @@ export class ModelServerClient {
     const request = { method: 'GET', url: `${endpointUrl}/v1/models`, apiKey, body: null } as const;
     const exchange = new HttpExchange(response, RESPONSE_MAX_BYTES);
     const end = await this.#run(exchange, request, this.#watch(timeoutMs), signal);
+    return response.conclude(end, this.clock.now());
+  }
+
+  /** Asks for the vectors of some texts. Aborting the signal destroys the connection. */
+  async embeddings(call: EmbeddingsCall, signal?: AbortSignal): Promise<EmbeddingsOutcome> {
+    if (signal?.aborted) return cancelledFailure();
+    const { url, apiKey, model, texts, encoding, timeoutMs } = call;
+    const response = new EmbeddingsResponse(texts.length, apiKey);
+    const body = { model, input: texts, encoding_format: encoding };
+    const exchange = new HttpExchange(response, EMBEDDINGS_MAX_BYTES);
+    const end = await this.#run(
+      exchange,
+      { method: 'POST', url, apiKey, body },
+      this.#watch(timeoutMs),
+      signal,
+    );
     return response.conclude(end, this.clock.now());
   }
 
