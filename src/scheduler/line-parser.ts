@@ -5,6 +5,7 @@ import { Compile } from 'typebox/compile';
 import type { LineRequest } from '../domain/line.ts';
 import type { RequestOptions } from '../domain/options.ts';
 import type { ErrorCode } from '../errors.ts';
+import { templateProblem } from '../generation/template.ts';
 import { overlayRequestOptions, requestOptionSchema, type WireRequestOptions } from './option-schema.ts';
 
 export interface ParsedLine {
@@ -106,10 +107,15 @@ function readLine(raw: Uint8Array): NativeLine | OpenaiLine | BadLine {
   if (isDeeperThan(NESTING_MAX, value)) {
     return bad('invalid_field', `The line is nested more than ${NESTING_MAX} levels deep.`, value);
   }
-  if (!('body' in value)) return nativeLine.Check(value) ? value : explain(nativeLine, value);
+  if (!('body' in value)) return nativeLine.Check(value) ? checkTemplate(value) : explain(nativeLine, value);
   if (!openaiLine.Check(value)) return explain(openaiLine, value);
   if (lastUserText(value.body.messages) !== null) return value;
   return bad('missing_field', 'body.messages has no user message with text to retrieve context for.', value);
+}
+
+function checkTemplate(line: NativeLine): NativeLine | BadLine {
+  const problem = line.template === undefined ? null : templateProblem(line.template);
+  return problem === null ? line : bad('invalid_field', `The field "template" ${problem}.`, line);
 }
 
 function toNative(line: NativeLine, options: RequestOptions): ParsedLine {
