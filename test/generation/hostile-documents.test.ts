@@ -119,12 +119,7 @@ function obligingly(text: string): string {
   return text
     .replace(/&(?:amp;)+/gi, '&')
     .replace(/&#x([0-9a-f]+);?|\\u([0-9a-f]{4})|%([0-9a-f]{2})/gi, (_, ...found) =>
-      character(
-        Number.parseInt(
-          found.find((part) => typeof part === 'string'),
-          16,
-        ),
-      ),
+      character(Number.parseInt(String(found.find((part) => typeof part === 'string')), 16)),
     )
     .replace(/&#(\d+);?/g, (_, number) => character(Number(number)))
     .replace(/&lt;?/gi, '<')

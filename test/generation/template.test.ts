@@ -37,7 +37,7 @@ t.test('without context its placeholder goes with what introduces it', async (t)
 t.test('what lines share stands before the passages, whatever they ask', async () => {
   const text = fc.string({ unit: 'binary' }).filter((part) => !/[{}]/.test(part));
   fc.assert(
-    fc.property(text, text, text, fc.string(), fc.string(), (a, b, c, context, question) => {
+    fc.property(fc.tuple(text, text, text), fc.string(), fc.string(), ([a, b, c], context, question) => {
       const template = `${a}{context}${b}{question}${c}`;
       const filled = fillTemplate(template, context, question);
       const bare = fillTemplate(template, null, question);
