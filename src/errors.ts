@@ -52,7 +52,6 @@ export const catalogue = {
   generation_overloaded: { status: 500, title: 'The model server has no room' },
   generation_misconfigured: { status: 500, title: 'The model server does not serve this' },
   generation_rejected: { status: 500, title: 'The model server refused the request' },
-  generation_too_long: { status: 500, title: "The prompt is longer than the model's context" },
   generation_failed: { status: 500, title: 'The model server failed' },
   generation_timeout: { status: 500, title: 'The model server took too long' },
   generation_stalled: { status: 500, title: 'The answer stopped arriving' },

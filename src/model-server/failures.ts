@@ -64,8 +64,7 @@ export function saidFailure(
   retryAfterMs: number | null = null,
 ): ModelFailure {
   const tooLong = lengthRefusal(failureClass, words);
-  const details = tooLong === null ? {} : ({ code: 'generation_too_long', tooLong } as const);
-  return modelFailure(failureClass, message, { ...details, retryAfterMs });
+  return modelFailure(failureClass, message, { retryAfterMs, ...(tooLong === null ? {} : { tooLong }) });
 }
 
 export function cancelledFailure(): ModelFailure {

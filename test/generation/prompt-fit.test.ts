@@ -99,7 +99,7 @@ t.test('question and system prompt are never cut: what cannot fit is for the ser
   t.match(await run({ contextTokens: 512, passages: passages(2), request }), {
     kind: 'failure',
     class: 'request',
-    code: 'generation_too_long',
+    code: 'generation_rejected',
     contextCut: { passages: 0 },
   });
   t.equal(server.requests.length, 3);
@@ -149,11 +149,11 @@ t.test('a server that refuses whatever it gets is asked twice, not more', async 
   });
   t.match(await run({ passages: passages(5) }), {
     class: 'request',
-    code: 'generation_too_long',
+    code: 'generation_rejected',
     isShortened: true,
   });
   t.equal(server.requests.length, 2);
-  t.match(await run(), { class: 'request', code: 'generation_too_long' });
+  t.match(await run(), { class: 'request', code: 'generation_rejected' });
   t.equal(server.requests.length, 3, 'without passages there is nothing to leave out');
   server.respond({ kind: 'status', status: 400, body: { error: { message: 'Invalid grammar.' } } });
   t.match(await run({ passages: passages(5) }), { class: 'request', code: 'generation_rejected' });

@@ -115,7 +115,7 @@ t.test(
     const failed = await run(short);
     t.match(failed.result, {
       status: 'failed',
-      error: { code: 'generation_too_long' },
+      error: { code: 'generation_rejected' },
       generation: { attempts: 1 },
     });
     t.same(failed.shown, failed.sent, 'the second prompt, which is shorter');
