@@ -141,7 +141,7 @@ function prepareTrials(folder: string): Trial[] {
 
 function ask(text: string, weights: Weights): Extraction {
   const { question, passages } = readPrompt([{ role: 'user', text }]);
-  return extractAnswer(question, passages ?? [], weights);
+  return extractAnswer(question, passages ?? [], { weights });
 }
 
 function isRight(answer: string, { answers }: Question): boolean {

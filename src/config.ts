@@ -111,6 +111,14 @@ export const settingsSchema = Type.Object({
   MODEL: Type.Optional(
     Type.String({ description: "Model to ask for; unset: each endpoint's first chat model" }),
   ),
+  MODEL_CONTEXT_TOKENS: Type.Optional(
+    Type.Integer({
+      minimum: 256,
+      maximum: 100_000_000,
+      description:
+        'Tokens of prompt and answer together, for model servers that do not tell; unset: not known',
+    }),
+  ),
   EMBEDDED_MODEL: Type.Enum(['on', 'off'], {
     default: 'off',
     description: 'on: answer with the built-in extractive model instead of model servers',

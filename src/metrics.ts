@@ -79,6 +79,7 @@ function defineMetrics() {
       'Answers made from a prompt that the server had cut to its context',
       ['endpoint'],
     ),
+    contextCuts: counter('context_cuts_total', 'Answers whose context was cut, by what told to', ['reason']),
     hedges: counter('hedges_total', 'Second calls of lines that took long at the end: sent, won, lost', [
       'outcome',
     ]),
@@ -103,6 +104,7 @@ function beginAtZero(metrics: Metrics): void {
   for (const reason of ['room', 'model_server', 'retry']) metrics.waitingLines.set({ reason }, 0);
   for (const stage of STAGES) metrics.stageDuration.zero({ stage });
   for (const direction of ['prompt', 'completion']) metrics.tokens.inc({ direction }, 0);
+  for (const reason of ['budget', 'refused']) metrics.contextCuts.inc({ reason }, 0);
   for (const outcome of ['sent', 'won', 'lost']) metrics.hedges.inc({ outcome }, 0);
   for (const reason of REQUEST_CLASSES) metrics.retries.inc({ reason }, 0);
 }

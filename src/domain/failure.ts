@@ -22,6 +22,14 @@ export interface ModelFailure {
   readonly isRefused?: true;
   /** The connection broke in the middle of the answer: so ends a server that dies, but not only that. */
   readonly isBroken?: true;
-  /** SHA-256 of the request body, as hex, where one was built. */
-  readonly promptHash?: string;
+  /** The prompt is longer than the server allows. */
+  readonly tooLong?: LengthRefusal;
+}
+
+/** What a server says when it refuses a prompt for its length; null: not said. */
+export interface LengthRefusal {
+  /** Tokens of prompt and answer together that it allows. */
+  readonly contextTokens: number | null;
+  /** Tokens that the prompt has. */
+  readonly promptTokens: number | null;
 }

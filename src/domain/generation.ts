@@ -2,7 +2,7 @@
 
 import type { ModelFailure } from './failure.ts';
 import type { LineRequest } from './line.ts';
-import type { Passage } from './passage.ts';
+import type { Citations, ContextCut, Passage } from './passage.ts';
 import type { ServerKind } from './server-kind.ts';
 
 export interface GenerationTask {
@@ -13,12 +13,16 @@ export interface GenerationTask {
   readonly serverKind: ServerKind;
   /** Names the request at the server. One for each call: SGLang hangs on an id that it has already. */
   readonly requestId: string;
-  /** Tokens of prompt and answer together that the server allows the model; null: it does not say. */
+  /** Tokens of prompt and answer together that the server allows the model; null: not known. */
   readonly contextTokens: number | null;
+  /** UTF-8 bytes of a prompt that make a token of the model, as far as is known. */
+  readonly bytesPerToken: number;
   readonly apiKey: string | null;
   readonly model: string;
   readonly request: LineRequest;
   readonly systemPrompt: string;
+  /** The user message of a native line, with its placeholders; null: the built-in form. */
+  readonly template: string | null;
   readonly maxTokens: number;
   readonly temperature: number;
   /** Empty: the original question goes alone. */
@@ -43,11 +47,22 @@ export interface ModelAnswer {
   readonly usage: TokenUsage;
 }
 
-export interface GenerationSuccess extends ModelAnswer {
-  /** The server seems to have cut the prompt to its context, and answered from what was left of it. */
-  readonly isContextTruncated: boolean;
+/** What is known of the prompt of a generation, however that ended. */
+export interface SentPrompt {
   /** SHA-256 of the request body, as hex. */
   readonly promptHash?: string;
+  /** How the passages were cut to fit; absent: they all stood in the prompt as they are. */
+  readonly contextCut?: ContextCut;
+  /** UTF-8 bytes that made a token of this prompt, by what the server said; absent: it said nothing that can be used. */
+  readonly bytesPerToken?: number;
+  /** The server refused the prompt at its full length first. */
+  readonly isShortened?: true;
 }
 
-export type GenerationOutcome = GenerationSuccess | ModelFailure;
+export interface GenerationSuccess extends ModelAnswer, SentPrompt {
+  /** The server seems to have cut the prompt to its context, and answered from what was left of it. */
+  readonly isContextTruncated: boolean;
+  readonly citations: Citations;
+}
+
+export type GenerationOutcome = GenerationSuccess | (ModelFailure & SentPrompt);

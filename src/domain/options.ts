@@ -21,6 +21,8 @@ export interface RequestOptions {
   readonly temperature: number;
   /** null: the built-in one. */
   readonly systemPrompt: string | null;
+  /** The user message, with `{context}` and `{question}` in it; null: the built-in form. */
+  readonly template: string | null;
 }
 
 export interface BatchOptions extends RequestOptions {

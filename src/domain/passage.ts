@@ -13,6 +13,29 @@ export interface Passage {
   readonly distance: number;
 }
 
+/** What was left of the passages of a prompt that had to be shorter. */
+export interface ContextCut {
+  /** Passages that stayed: the first ones, in their order. */
+  readonly passages: number;
+  /** UTF-16 units that stayed of the last one's text; null: all of it. */
+  readonly characters: number | null;
+}
+
+/** What an answer cites. */
+export interface Citations {
+  /** Passages that stood in its prompt, each once, in the order of their first citation. */
+  readonly known: readonly Citation[];
+  /** Labels that no passage of the prompt has. */
+  readonly unknown: readonly string[];
+}
+
+export interface Citation {
+  /** As it stood in the prompt. */
+  readonly label: string;
+  readonly documentId: string;
+  readonly chunk: number;
+}
+
 /** How the RAG stage's retrieval ended for one question, after so many attempts. */
 export type RetrievalOutcome = { readonly attempts: number } & (
   | {

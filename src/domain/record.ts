@@ -1,6 +1,6 @@
 // The ending of a line, as it enters the result log.
 
-import type { Passage } from './passage.ts';
+import type { ContextCut, Passage } from './passage.ts';
 
 export type RecordStatus = 'succeeded' | 'failed' | 'cancelled' | 'expired';
 
@@ -24,8 +24,10 @@ export interface Attempt {
 /** What GET …/lines/:line tells beyond the result: enough to build the line's prompt again. */
 export interface RecordDetails {
   readonly attempts: readonly Attempt[];
-  /** Content hashes of the passages in the prompt, in their order. */
+  /** Content hashes of the passages retrieved, in their order. */
   readonly passages: readonly string[];
+  /** How they were cut to fit the prompt that was sent last; absent: they were not. */
+  readonly contextCut?: ContextCut;
   /** SHA-256 of the request body as sent; null where nothing was sent. */
   readonly promptHash: string | null;
   /** The model that was asked for; null where nothing was sent. */

@@ -19,9 +19,9 @@ export interface Completion {
 const WORDS_PER_CHUNK = /(?:\s*\S+){1,4}\s*/g;
 
 function answerText({ messages }: ChatRequest): string {
-  const { question, passages } = readPrompt(messages);
+  const { question, passages, isCitationAsked } = readPrompt(messages);
   if (passages === null || passages.length === 0) return NO_CONTEXT_TEXT;
-  const extraction = extractAnswer(question, passages);
+  const extraction = extractAnswer(question, passages, { isCiting: isCitationAsked });
   return extraction.kind === 'found' ? extraction.text : NO_ANSWER_TEXT;
 }
 

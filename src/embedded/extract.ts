@@ -24,6 +24,7 @@ export const NO_CONTEXT_TEXT = 'No context was given, so there is nothing to ans
 const CONFIDENCE_MIN = 0.35;
 /** A second statement must score at least this share of the first. */
 const SECOND_MIN_SHARE = 0.3;
+const LABEL_MAX_CHARACTERS = 80;
 /** Less room than this for a second statement is left empty. */
 const SECOND_MIN_CHARACTERS = 60;
 const ENDS_LIKE_SENTENCE = /[.!?…。！？।؟]["'”’»)\]]*$/u;
@@ -76,9 +77,8 @@ function chooseSecond(
   question: WeighedQuestion,
   first: Candidate,
   rest: readonly Candidate[],
-  weights: Weights,
+  { weights, citations }: { readonly weights: Weights; readonly citations: readonly string[] },
 ): Candidate | undefined {
-  const room = roomAfter(first);
   let chosen: Candidate | undefined;
   let chosenValue = 0;
   for (const candidate of rest) {
@@ -88,6 +88,8 @@ function chooseSecond(
     for (const [term, weight] of question.weights) {
       if (candidate.statement.termSet.has(term) && first.statement.termSet.has(term)) repeated += weight;
     }
+    const room = roomAfter(first, candidate, citations);
+    if (room < SECOND_MIN_CHARACTERS) continue;
     const isCut = candidate.statement.text.length > room;
     const value = (candidate.score - weights.repeatPenalty * repeated) * (isCut ? 1 - weights.cutPenalty : 1);
     if (value > chosenValue) {
@@ -98,29 +100,60 @@ function chooseSecond(
   return chosen;
 }
 
-function roomAfter(first: Candidate): number {
-  return ANSWER_MAX_CHARACTERS - Math.min(first.statement.text.length, ANSWER_MAX_CHARACTERS) - 1;
+/** The room for a second statement beside the first and what both are cited by. */
+function roomAfter(first: Candidate, second: Candidate, citations: readonly string[]): number {
+  const { length } = excerptOf(first, citations);
+  const isSame = first.statement.passage === second.statement.passage;
+  return ANSWER_MAX_CHARACTERS - length - 1 - (isSame ? 0 : citationOf(second, citations).length);
+}
+
+/** How much of the first statement there may be, and its citation. */
+function excerptOf({ statement }: Candidate, citations: readonly string[]): { max: number; length: number } {
+  const citation = citations[statement.passage] ?? '';
+  const max = ANSWER_MAX_CHARACTERS - citation.length;
+  return { max, length: Math.min(statement.text.length, max) + citation.length };
+}
+
+function citationOf({ statement }: Candidate, citations: readonly string[]): string {
+  return citations[statement.passage] ?? '';
 }
 
 function compose(
   first: Candidate,
   second: Candidate | undefined,
-  weights: WeighedQuestion['weights'],
+  { weights, citations }: { weights: WeighedQuestion['weights']; citations: readonly string[] },
 ): string {
-  const firstText = excerpt(first.statement.text, ANSWER_MAX_CHARACTERS, weights);
-  if (second === undefined) return firstText;
-  const secondText = excerpt(second.statement.text, roomAfter(first), weights);
-  const isEarlier = second.statement.passage === first.statement.passage && second.position < first.position;
+  const firstText = excerpt(first.statement.text, excerptOf(first, citations).max, weights);
+  if (second === undefined) return `${firstText}${citationOf(first, citations)}`;
+  const secondText = excerpt(second.statement.text, roomAfter(first, second, citations), weights);
+  const isSame = second.statement.passage === first.statement.passage;
+  const isEarlier = isSame && second.position < first.position;
   const [above, below] = isEarlier ? [secondText, firstText] : [firstText, secondText];
+  // Two statements of one passage are cited once, behind the second.
+  const middle = isSame ? '' : citationOf(first, citations);
   // A table row or a line of code ends without a stop: a line of its own keeps it apart.
-  return `${above}${ENDS_LIKE_SENTENCE.test(above) ? ' ' : '\n'}${below}`;
+  const gap = ENDS_LIKE_SENTENCE.test(above) ? ' ' : '\n';
+  return `${above}${middle}${gap}${below}${citationOf(second, citations)}`;
+}
+
+/** By passage; longer labels would leave too little for the answer. */
+function citationsFor(passages: readonly ContextPassage[], isCiting: boolean): string[] {
+  return passages.map(({ label }) =>
+    isCiting && label !== '' && label.length <= LABEL_MAX_CHARACTERS ? ` [${label}]` : '',
+  );
+}
+
+interface ExtractOptions {
+  readonly weights?: Weights;
+  /** Behind each statement stands the label of its passage, in square brackets. */
+  readonly isCiting?: boolean;
 }
 
 /** Answers `question` from `passages`, best ranked first. Pure; a few milliseconds at the context length. */
 export function extractAnswer(
   question: string,
   passages: readonly ContextPassage[],
-  weights: Weights = DEFAULT_WEIGHTS,
+  { weights = DEFAULT_WEIGHTS, isCiting = false }: ExtractOptions = {},
 ): Extraction {
   const statements = readStatements(passages);
   const weighed = weighQuestion(plainLine(question), statements);
@@ -129,11 +162,11 @@ export function extractAnswer(
   if (first === undefined) return { kind: 'not_found', confidence: 0 };
   const confidence = confidenceOf(weighed, first, statements);
   if (confidence < CONFIDENCE_MIN) return { kind: 'not_found', confidence };
-  const hasRoom = roomAfter(first) >= SECOND_MIN_CHARACTERS;
-  const second = hasRoom ? chooseSecond(weighed, first, rest, weights) : undefined;
+  const citations = citationsFor(passages, isCiting);
+  const second = chooseSecond(weighed, first, rest, { weights, citations });
   return {
     kind: 'found',
-    text: compose(first, second, weighed.weights),
+    text: compose(first, second, { weights: weighed.weights, citations }),
     statements: second === undefined ? 1 : 2,
     confidence,
   };

@@ -7,12 +7,16 @@ export interface ChatMessage {
 }
 
 export interface ContextPassage {
+  /** What an answer cites it by; empty where it has none. */
+  readonly label: string;
   readonly title: string;
   readonly text: string;
 }
 
 export interface Prompt {
   readonly question: string;
+  /** The system prompt asks for citations. */
+  readonly isCitationAsked: boolean;
   /** Null where no message has a context block; empty where the block has no passage. */
   readonly passages: readonly ContextPassage[] | null;
 }
@@ -21,10 +25,13 @@ const CONTEXT_OPEN = /<context>(?=\s*<passage |\s*<\/context>)/;
 const CONTEXT_CLOSE = '</context>';
 const PASSAGE_OPEN = /<passage ([^<>]*)>\r?\n?/y;
 const PASSAGE_CLOSE = '</passage>';
+const LABEL = /\bid="([^"]*)"/;
 const TITLE = /\btitle="([^"]*)"/;
 const QUESTION_MARK = 'Question:';
 
-/** Text that looked like a tag of the fence came with its first character escaped; all other text came as it was. */
+/** Text that looked like a tag of the fence, or like a special token, came broken up by a dot; all other text came as it was. */
+const BREAK = /(?<=[<＜﹤[［]|&lt;)·/giu;
+/** As other programs escape the fence. */
 const ESCAPED_FENCE = /&lt;(?=\s*(?:\/\s*)?(?:passage|context))/gi;
 const ATTRIBUTE_ENTITIES: Readonly<Record<string, string>> = {
   '&lt;': '<',
@@ -33,9 +40,10 @@ const ATTRIBUTE_ENTITIES: Readonly<Record<string, string>> = {
   '&amp;': '&',
 };
 
-function readTitle(attributes: string): string {
-  const title = TITLE.exec(attributes)?.[1] ?? '';
-  return title.replace(/&(?:lt|gt|quot|amp);/g, (entity) => ATTRIBUTE_ENTITIES[entity] ?? entity);
+function readAttribute(attributes: string, name: RegExp): string {
+  const value = name.exec(attributes)?.[1] ?? '';
+  const plain = value.replace(/&(?:lt|gt|quot|amp);/g, (entity) => ATTRIBUTE_ENTITIES[entity] ?? entity);
+  return plain.replace(BREAK, '');
 }
 
 function readPassages(block: string): ContextPassage[] {
@@ -48,8 +56,13 @@ function readPassages(block: string): ContextPassage[] {
     const close = block.indexOf(PASSAGE_CLOSE, start);
     const end = close === -1 ? block.length : close;
     if (opening !== null) {
-      const text = block.slice(start, end).replace(ESCAPED_FENCE, '<');
-      passages.push({ title: readTitle(opening[1] ?? ''), text });
+      const [, attributes = ''] = opening;
+      const text = block.slice(start, end).replace(ESCAPED_FENCE, '<').replace(BREAK, '');
+      passages.push({
+        label: readAttribute(attributes, LABEL),
+        title: readAttribute(attributes, TITLE),
+        text,
+      });
     }
     at = block.indexOf('<passage ', opening === null ? start : end);
   }
@@ -74,15 +87,20 @@ function withoutMark(text: string): string {
   return mark === -1 ? trimmed : trimmed.slice(mark + 1 + QUESTION_MARK.length).trim();
 }
 
+/** Words of a system prompt that ask for citations by id. */
+const CITATION_ASKED = /\bcite\b[\s\S]{0,200}\bid\b/i;
+
 /** The question is the last user message without its context; the passages are those of all messages. */
 export function readPrompt(messages: readonly ChatMessage[]): Prompt {
   let passages: ContextPassage[] | null = null;
   let question = '';
+  let isCitationAsked = false;
   for (const message of messages) {
+    if (message.role === 'system') isCitationAsked ||= CITATION_ASKED.test(message.text);
     const read = readMessage(message.text);
     if (read.passages !== null) passages = [...(passages ?? []), ...read.passages];
     if (message.role !== 'user') continue;
     question = withoutMark(read.after) || withoutMark(read.before) || question;
   }
-  return { question, passages };
+  return { question, passages, isCitationAsked };
 }

@@ -1,10 +1,27 @@
-// One generation from work order to ending: the prompt is built, the server called. Runs inside a worker thread.
+// One generation from work order to ending: the prompt is built so that it fits the model, the server called. Runs inside a
+// worker thread.
+//
+// 1. What an estimate says does not fit is cut before it is sent; a prompt that cannot fit is sent as it is, for the server to
+//    decide.
+// 2. A prompt that the server refuses for its length is sent once more with less context. That is part of the same
+//    generation: the server has done nothing for the first try.
+// 3. The outcome tells what was cut of the prompt sent last, and what its tokens say about the model.
 
 import { hash as digest } from 'node:crypto';
-import type { GenerationOutcome, GenerationTask } from '../domain/generation.ts';
+import type { LengthRefusal } from '../domain/failure.ts';
+import type { GenerationOutcome, GenerationTask, SentPrompt } from '../domain/generation.ts';
+import type { ChatOutcome } from '../model-server/chat-response.ts';
 import type { ModelServerClient } from '../model-server/model-server-client.ts';
+import { newRequestId } from '../model-server/taking-back.ts';
+import { citationsIn } from './citations.ts';
+import { cutPassages, type Prompt, promptWithin, promptWithout, wholePrompt } from './context-cut.ts';
 import { isContextTruncated } from './context-truncation.ts';
-import { buildChatBody, type ChatCompletionBody } from './prompt.ts';
+import type { ChatCompletionBody } from './prompt.ts';
+import { budgetBytes, measuredRatio, promptBytes, refusedRatio } from './prompt-size.ts';
+
+/** Of a refused prompt, what is sent at most the second time; and where nothing tells how much is too much. */
+const SHORTER_SHARE = 0.9;
+const HALF = 0.5;
 
 /** Never rejects for what can be expected; aborting the signal ends it as cancelled. */
 export async function runTask(
@@ -12,25 +29,81 @@ export async function runTask(
   client: ModelServerClient,
   signal: AbortSignal,
 ): Promise<GenerationOutcome> {
-  const { endpointUrl, apiKey, serverKind, requestId, contextTokens } = task;
-  const { totalTimeoutMs, firstTokenTimeoutMs, stallTimeoutMs } = task;
-  const body = buildChatBody(task);
-  const outcome = await client.chatCompletion(
-    { endpointUrl, apiKey, serverKind, requestId, body, totalTimeoutMs, firstTokenTimeoutMs, stallTimeoutMs },
-    signal,
-  );
-  const hash = promptHash(body);
-  if (outcome.kind === 'failure') return { ...outcome, promptHash: hash };
-  const { messages } = body;
-  const { promptTokens } = outcome.usage;
-  return {
-    ...outcome,
-    isContextTruncated: isContextTruncated({ serverKind, contextTokens, messages, promptTokens }),
-    promptHash: hash,
-  };
+  const startedAtMs = client.clock.monotonicMs();
+  const prompt = fittingPrompt(task);
+  const outcome = await client.chatCompletion(callOf(task, prompt), signal);
+  const shorter = shorterPrompt(task, prompt, outcome);
+  if (shorter === null) return concluded(task, prompt, outcome);
+  const leftMs = Math.max(1, task.totalTimeoutMs - (client.clock.monotonicMs() - startedAtMs));
+  const again = { ...callOf(task, shorter), requestId: newRequestId(), totalTimeoutMs: leftMs };
+  const second = concluded(task, shorter, await client.chatCompletion(again, signal));
+  // Where the second try tells nothing of the ratio, the first one does.
+  return { ...taught(task, prompt, outcome), ...second, isShortened: true };
 }
 
 /** Tells whether a prompt that was built again is the one that was sent. */
 export function promptHash(body: ChatCompletionBody): string {
   return digest('sha256', JSON.stringify(body), 'hex');
+}
+
+function fittingPrompt(task: GenerationTask): Prompt {
+  const { contextTokens, bytesPerToken } = task;
+  const whole = wholePrompt(task);
+  if (contextTokens === null || task.passages.length === 0) return whole;
+  const maxBytes = budgetBytes(whole.body, { contextTokens, bytesPerToken });
+  return promptBytes(whole.body) <= maxBytes ? whole : (promptWithin(task, maxBytes) ?? whole);
+}
+
+/** What to send when a prompt was refused for its length; null: it was not, or there is nothing to leave out. */
+function shorterPrompt(task: GenerationTask, sent: Prompt, outcome: ChatOutcome): Prompt | null {
+  if (outcome.kind !== 'failure' || outcome.tooLong === undefined) return null;
+  if (task.passages.length === 0 || sent.cut?.passages === 0) return null;
+  return promptWithin(task, bytesAfterRefusal(task, sent, outcome.tooLong)) ?? promptWithout(task);
+}
+
+function bytesAfterRefusal(task: GenerationTask, { body }: Prompt, refusal: LengthRefusal): number {
+  const sentBytes = promptBytes(body);
+  const contextTokens = refusal.contextTokens ?? task.contextTokens;
+  const { promptTokens } = refusal;
+  const bytesPerToken = promptTokens === null ? refusedRatio(body, refusal, task) : sentBytes / promptTokens;
+  if (contextTokens === null || bytesPerToken === undefined) return sentBytes * HALF;
+  return Math.min(sentBytes * SHORTER_SHARE, budgetBytes(body, { contextTokens, bytesPerToken }));
+}
+
+function callOf(task: GenerationTask, { body }: Prompt) {
+  const { endpointUrl, apiKey, serverKind, requestId } = task;
+  const { totalTimeoutMs, firstTokenTimeoutMs, stallTimeoutMs } = task;
+  return {
+    ...{ endpointUrl, apiKey, serverKind, requestId, body },
+    ...{ totalTimeoutMs, firstTokenTimeoutMs, stallTimeoutMs },
+  };
+}
+
+function concluded(task: GenerationTask, prompt: Prompt, outcome: ChatOutcome): GenerationOutcome {
+  const { body, cut } = prompt;
+  const sent: SentPrompt = { promptHash: promptHash(body), ...(cut === null ? {} : { contextCut: cut }) };
+  if (outcome.kind === 'failure') return { ...outcome, ...sent, ...taught(task, prompt, outcome) };
+  const { serverKind, contextTokens } = task;
+  const { messages } = body;
+  const { promptTokens } = outcome.usage;
+  const isCutByServer = isContextTruncated({ serverKind, contextTokens, messages, promptTokens });
+  return {
+    ...outcome,
+    ...sent,
+    ...(isCutByServer ? {} : taught(task, prompt, outcome)),
+    isContextTruncated: isCutByServer,
+    citations: citationsIn(outcome.answer, cutPassages(task.passages, cut)),
+  };
+}
+
+function taught(
+  task: GenerationTask,
+  { body }: Prompt,
+  outcome: ChatOutcome,
+): Pick<SentPrompt, 'bytesPerToken'> {
+  const bytesPerToken =
+    outcome.kind === 'success'
+      ? measuredRatio(body, outcome.usage.promptTokens)
+      : outcome.tooLong && refusedRatio(body, outcome.tooLong, task);
+  return bytesPerToken === undefined ? {} : { bytesPerToken };
 }

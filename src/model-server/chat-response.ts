@@ -5,7 +5,13 @@ import type { ModelAnswer } from '../domain/generation.ts';
 import { AnswerReader } from './answer-reader.ts';
 import type { DeadlineName } from './deadlines.ts';
 import { ErrorResponse } from './error-response.ts';
-import { cancelledFailure, classOfErrorPayload, invalidAnswer, modelFailure } from './failures.ts';
+import {
+  cancelledFailure,
+  classOfErrorPayload,
+  invalidAnswer,
+  modelFailure,
+  saidFailure,
+} from './failures.ts';
 import type { ExchangeEnd, ResponseHeaders, ResponseReader } from './http-exchange.ts';
 import { stripReasoning } from './reasoning.ts';
 import { excerpt } from './server-words.ts';
@@ -53,8 +59,8 @@ export class ChatResponse implements ResponseReader {
     this.#answer.end();
     const { error } = this.#answer.completion;
     if (error !== null) {
-      const words = excerpt(error.message, this.#options.apiKey);
-      return modelFailure(classOfErrorPayload(error), `the model server answered with an error: ${words}`);
+      const message = `the model server answered with an error: ${excerpt(error.message, this.#options.apiKey)}`;
+      return saidFailure(classOfErrorPayload(error), error, message);
     }
     if (this.#answer.isComplete) return this.#concludeAnswer();
     if (end.kind === 'stopped' && end.reason !== 'cancelled') return DEADLINE_FAILURES[end.reason];

@@ -1,7 +1,7 @@
 // An answer whose status is not 2xx, and the failure it stands for. Redirects are among them: they are never followed.
 
 import type { ModelFailure } from '../domain/failure.ts';
-import { classOfStatus, modelFailure } from './failures.ts';
+import { classOfStatus, saidFailure } from './failures.ts';
 import type { ResponseHeaders } from './http-exchange.ts';
 import { parseRetryAfterMs } from './retry-after.ts';
 import { errorInBody, excerpt } from './server-words.ts';
@@ -32,6 +32,6 @@ export class ErrorResponse {
     const words = errorInBody(this.#text);
     const message = `the model server answered ${this.#status}: ${excerpt(words.message, apiKey)}`;
     const retryAfterMs = parseRetryAfterMs(this.#retryAfter, nowMs);
-    return modelFailure(classOfStatus(this.#status, words), message, { retryAfterMs });
+    return saidFailure(classOfStatus(this.#status, words), words, message, retryAfterMs);
   }
 }

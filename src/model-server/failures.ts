@@ -1,7 +1,8 @@
 // From what went wrong at a model server to the class that says what follows for the line and for the endpoint.
 
-import type { FailureClass, ModelFailure } from '../domain/failure.ts';
+import type { FailureClass, LengthRefusal, ModelFailure } from '../domain/failure.ts';
 import type { ErrorCode } from '../errors.ts';
+import { lengthRefusal, saysTooLong } from './length-refusals.ts';
 import type { ServerWords } from './server-words.ts';
 
 const OVERLOAD_STATUS: ReadonlySet<number> = new Set([408, 429, 503]);
@@ -17,8 +18,6 @@ const NO_SUCH_MODEL = /^(?:the )?model\s[^\n]{0,300}?(?:does not exist|not found
 const NO_SUCH_MODEL_TYPE = /model_not_found/;
 const ENGINE_DEAD = /EngineDeadError|EngineCore encountered an issue|engine (?:process )?(?:is )?dead/i;
 const REQUEST_TYPE = /invalid_request|BadRequest|context_length|exceed_context_size|ValidationError/i;
-const TOO_LONG =
-  /too large to process|larger than the max context size|exceeds? (?:the |its )?(?:available |maximum |model'?s? )*context|longer than the (?:model's )?context length|maximum context length is/i;
 /** Ollama: the model does not fit this machine, or its file cannot be read. */
 const CANNOT_LOAD =
   /requires more system memory|(?:unable|failed) to load (?:full )?model|error loading model|out-of-memory during startup/i;
@@ -39,6 +38,7 @@ interface FailureDetails {
   readonly code?: ErrorCode;
   readonly retryAfterMs?: number | null;
   readonly isRefused?: boolean;
+  readonly tooLong?: LengthRefusal;
 }
 
 export function modelFailure(
@@ -54,7 +54,19 @@ export function modelFailure(
     message,
     retryAfterMs: details.retryAfterMs ?? null,
     ...(details.isRefused ? { isRefused: true } : {}),
+    ...(details.tooLong ? { tooLong: details.tooLong } : {}),
   };
+}
+
+/** What a server said instead of an answer, as the failure of that class. */
+export function saidFailure(
+  failureClass: FailureClass,
+  words: ServerWords,
+  message: string,
+  retryAfterMs: number | null = null,
+): ModelFailure {
+  const tooLong = lengthRefusal(failureClass, words);
+  return modelFailure(failureClass, message, { retryAfterMs, ...(tooLong === null ? {} : { tooLong }) });
 }
 
 export function cancelledFailure(): ModelFailure {
@@ -83,10 +95,11 @@ export function classOfErrorPayload(words: ServerWords): FailureClass {
 }
 
 /** For a status of 500, or none at all: servers also wrap refusals of every kind into it. */
-function classOfWords({ type, message }: ServerWords): FailureClass {
+function classOfWords(words: ServerWords): FailureClass {
+  const { type, message } = words;
   if (CANNOT_LOAD.test(message)) return 'misconfigured';
   if (OVERLOAD_WORDS.test(type) || OVERLOAD_WORDS.test(message)) return 'overload';
-  return REQUEST_TYPE.test(type) || TOO_LONG.test(message) ? 'request' : 'ambiguous';
+  return REQUEST_TYPE.test(type) || saysTooLong(words) ? 'request' : 'ambiguous';
 }
 
 function saysNoSuchModel(words: ServerWords): boolean {

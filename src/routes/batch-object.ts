@@ -88,14 +88,24 @@ export const batchSchema = Type.Object(
 export const batchRef = Type.Ref('Batch#');
 
 function nullableOptions() {
-  const { max_distance, where, model, system_prompt, pause_after, max_failures, completion_window, ...rest } =
-    batchOptionSchema.properties;
+  const {
+    max_distance,
+    where,
+    model,
+    system_prompt,
+    template,
+    pause_after,
+    max_failures,
+    completion_window,
+    ...rest
+  } = batchOptionSchema.properties;
   return {
     ...rest,
     max_distance: Type.Union([max_distance, Type.Null()]),
     where: Type.Union([where, Type.Null()]),
     model: Type.Union([model, Type.Null()]),
     system_prompt: Type.Union([system_prompt, Type.Null()]),
+    template: Type.Union([template, Type.Null()]),
     pause_after: Type.Union([pause_after, Type.Null()]),
     max_failures: Type.Union([max_failures, Type.Null()]),
     completion_window: Type.Union([completion_window, Type.Null()]),

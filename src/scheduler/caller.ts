@@ -4,6 +4,8 @@
 // (D3) No call leaves before the line's start mark is stored. A line that waits at an endpoint's gate has it already.
 
 import type { GenerationOutcome, GenerationTask } from '../domain/generation.ts';
+import { estimatedTokens } from '../generation/prompt-size.ts';
+import { TokenRatios } from '../generation/token-ratios.ts';
 import type { Ended } from '../gpu-pool/ended.ts';
 import type { Endpoint } from '../gpu-pool/endpoint.ts';
 import type { NotSent } from '../gpu-pool/gate.ts';
@@ -19,6 +21,8 @@ export interface GenerationSettings {
   readonly totalTimeoutMs: number;
   readonly firstTokenTimeoutMs: number;
   readonly stallTimeoutMs: number;
+  /** Tokens of prompt and answer together where a server does not say; null: not known. */
+  readonly contextTokens: number | null;
 }
 
 type Generate = (task: GenerationTask, signal: AbortSignal) => Promise<GenerationOutcome>;
@@ -34,13 +38,12 @@ export interface CallerOptions {
   readonly clock: Clock;
 }
 
-/** Characters of text that make a token, roughly. */
-const CHARACTERS_PER_TOKEN = 4;
 /** Length of an answer, in tokens, for the KV cache: few models use up what they are granted. */
 const USUAL_ANSWER_TOKENS = 256;
 
 export class Caller {
   readonly #options: CallerOptions;
+  readonly #ratios = new TokenRatios();
   #lastTaskId = 0;
 
   constructor(options: CallerOptions) {
@@ -76,9 +79,10 @@ export class Caller {
     const { request, options } = work.parsed;
     const system = options.systemPrompt ?? this.#options.defaultSystemPrompt;
     const asked = request.shape === 'openai' ? JSON.stringify(request.body.messages) : request.query;
-    const passages = passagesOf(work).reduce((sum, { text }) => sum + text.length, 0);
-    const prompt = (system.length + asked.length + passages) / CHARACTERS_PER_TOKEN;
-    return Math.ceil(prompt + Math.min(options.maxTokens, USUAL_ANSWER_TOKENS));
+    const texts = [system, options.template ?? '', asked, ...passagesOf(work).map(({ text }) => text)];
+    const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+    const prompt = estimatedTokens(bytes, this.#ratios.of(options.model), 2);
+    return prompt + Math.min(options.maxTokens, USUAL_ANSWER_TOKENS);
   }
 
   async #send(call: Call, signal: AbortSignal): Promise<GenerationOutcome> {
@@ -89,7 +93,9 @@ export class Caller {
     if (!call.isHedge) work.queuedMs += startedAtMs - work.readyAtMs;
     const task = this.#task(work, endpoint, trace.model);
     try {
-      return await (work.isSuspect ? generateAlone : generate)(task, signal);
+      const outcome = await (work.isSuspect ? generateAlone : generate)(task, signal);
+      this.#ratios.learn(task.model, outcome.bytesPerToken);
+      return outcome;
     } finally {
       call.trace = { ...trace, durationMs: clock.monotonicMs() - startedAtMs };
     }
@@ -106,9 +112,11 @@ export class Caller {
       endpointUrl: endpoint.url,
       apiKey: settings.apiKey,
       model,
-      contextTokens: endpoint.models.contextTokensOf(model),
+      contextTokens: endpoint.models.contextTokensOf(model) ?? settings.contextTokens,
+      bytesPerToken: this.#ratios.of(model),
       request,
       systemPrompt: options.systemPrompt ?? defaultSystemPrompt,
+      template: options.template,
       maxTokens: options.maxTokens,
       temperature: options.temperature,
       passages: passagesOf(work),

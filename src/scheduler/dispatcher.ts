@@ -36,6 +36,13 @@ const RETRY_BUDGET = { share: 0.1, perSecond: 1, savedAtStart: 20, savedMax: 100
 const RETRY_BASE_MS = 100;
 const RETRY_CAP_MS = 10_000;
 
+const NO_ROOM_FOR_CONTEXT = {
+  code: 'no_context',
+  message:
+    "The model's context has no room for a passage beside the question and the answer, and the batch asks for context (on_no_context=fail). Lower max_tokens.",
+  stage: 'rag',
+} as const;
+
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #feed = new Feed();
@@ -173,9 +180,13 @@ export class Dispatcher {
     work.attempts += 1;
     work.isAnswered = true;
     if (success.isContextTruncated) metrics.contextTruncated.inc({ endpoint: trace.endpoint });
+    if (success.contextCut) metrics.contextCuts.inc({ reason: success.isShortened ? 'refused' : 'budget' });
     metrics.stageDuration.observe({ stage: 'queued' }, work.queuedMs / 1000);
     metrics.stageDuration.observe({ stage: 'generation' }, trace.durationMs / 1000);
-    onRecord(work, succeededRecord(work, success, trace));
+    // What fits the model without any passage is an answer without context.
+    if (success.contextCut?.passages === 0 && work.parsed.options.onNoContext === 'fail') {
+      onRecord(work, failedRecord(work, NO_ROOM_FOR_CONTEXT, trace));
+    } else onRecord(work, succeededRecord(work, success, trace));
   }
 
   async #failed({ work, endpoint, trace }: Call, ended: Ended, failure: ModelFailure): Promise<void> {

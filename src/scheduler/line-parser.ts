@@ -6,6 +6,7 @@ import type { LineRequest } from '../domain/line.ts';
 import type { RequestOptions } from '../domain/options.ts';
 import { whereProblem } from '../domain/where.ts';
 import type { ErrorCode } from '../errors.ts';
+import { templateProblem } from '../generation/template.ts';
 import { overlayRequestOptions, requestOptionSchema, type WireRequestOptions } from './option-schema.ts';
 
 export interface ParsedLine {
@@ -107,15 +108,22 @@ function readLine(raw: Uint8Array): NativeLine | OpenaiLine | BadLine {
   if (isDeeperThan(NESTING_MAX, value)) {
     return bad('invalid_field', `The line is nested more than ${NESTING_MAX} levels deep.`, value);
   }
-  if (!('body' in value)) return nativeLine.Check(value) ? checkWhere(value) : explain(nativeLine, value);
+  if (!('body' in value)) return nativeLine.Check(value) ? checkOwn(value) : explain(nativeLine, value);
   if (!openaiLine.Check(value)) return explain(openaiLine, value);
   if (lastUserText(value.body.messages) !== null) return value;
   return bad('missing_field', 'body.messages has no user message with text to retrieve context for.', value);
 }
 
-function checkWhere(line: NativeLine): NativeLine | BadLine {
-  const problem = line.where === undefined ? null : whereProblem(line.where);
-  return problem === null ? line : bad('invalid_field', `The field "where" ${problem}.`, line);
+/** What a schema cannot say. */
+function checkOwn(line: NativeLine): NativeLine | BadLine {
+  const problems = {
+    template: line.template === undefined ? null : templateProblem(line.template),
+    where: line.where === undefined ? null : whereProblem(line.where),
+  };
+  for (const [field, problem] of Object.entries(problems)) {
+    if (problem !== null) return bad('invalid_field', `The field "${field}" ${problem}.`, line);
+  }
+  return line;
 }
 
 function toNative(line: NativeLine, options: RequestOptions): ParsedLine {

@@ -3,6 +3,7 @@
 
 import type { Batch } from '../domain/batch.ts';
 import type { KeptPassage, RecordDetails } from '../domain/record.ts';
+import { cutPassages } from '../generation/context-cut.ts';
 import type { ChatCompletionBody } from '../generation/prompt.ts';
 import { buildChatBody } from '../generation/prompt.ts';
 import { promptHash } from '../generation/run-task.ts';
@@ -71,9 +72,13 @@ function promptOf(from: {
     model: details.model,
     request: parsed.request,
     systemPrompt: parsed.options.systemPrompt ?? defaultSystemPrompt,
+    template: parsed.options.template,
     maxTokens: parsed.options.maxTokens,
     temperature: parsed.options.temperature,
-    passages: passages.map((passage) => ({ ...passage, distance: 0 })),
+    passages: cutPassages(
+      passages.map((passage) => ({ ...passage, distance: 0 })),
+      details.contextCut ?? null,
+    ),
   });
   return promptHash(body) === details.promptHash ? body : null;
 }

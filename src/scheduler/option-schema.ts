@@ -4,6 +4,8 @@
 import { type Static, Type } from 'typebox';
 import { type BatchOptions, COMPLETION_WINDOW, type RequestOptions } from '../domain/options.ts';
 import type { Where } from '../domain/where.ts';
+import { RagmillError } from '../errors.ts';
+import { templateProblem } from '../generation/template.ts';
 
 const whereSchema = Type.Unsafe<Where>({
   type: 'object',
@@ -43,6 +45,14 @@ export const requestOptionSchema = Type.Object({
   temperature: Type.Optional(Type.Number({ minimum: 0, maximum: 2, description: 'Default 0.' })),
   system_prompt: Type.Optional(
     Type.String({ minLength: 1, maxLength: 65_536, description: 'Stands before the context of every line.' }),
+  ),
+  template: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 65_536,
+      description:
+        'The message to the model, with `{context}` where the passages belong and, behind it, `{question}`; each once. Not for OpenAI batch lines. Default: the passages, then the question.',
+    }),
   ),
 });
 
@@ -93,10 +103,15 @@ export function overlayRequestOptions(base: RequestOptions, wire: WireRequestOpt
     maxTokens: wire.max_tokens ?? base.maxTokens,
     temperature: wire.temperature ?? base.temperature,
     systemPrompt: wire.system_prompt ?? base.systemPrompt,
+    // Batches from before this option have none.
+    template: wire.template ?? base.template,
   };
 }
 
+/** Throws `invalid_option` where the schema cannot tell that a value is of no use. */
 export function overlayBatchOptions(base: BatchOptions, wire: WireBatchOptions): BatchOptions {
+  const problem = wire.template === undefined ? null : templateProblem(wire.template);
+  if (problem !== null) throw new RagmillError('invalid_option', `"template" ${problem}.`);
   return {
     ...overlayRequestOptions(base, wire),
     onInvalid: wire.on_invalid ?? base.onInvalid,
@@ -118,6 +133,7 @@ export function toWireOptions(options: BatchOptions) {
     max_tokens: options.maxTokens,
     temperature: options.temperature,
     system_prompt: options.systemPrompt,
+    template: options.template,
     on_invalid: options.onInvalid,
     pause_after: options.pauseAfter,
     max_failures: options.maxFailures,

@@ -1,7 +1,7 @@
 // The result line of every ending a line can have. Field names and order are the API's.
 
 import type { GenerationSuccess } from '../domain/generation.ts';
-import type { RetrievalOutcome } from '../domain/passage.ts';
+import type { Citations, ContextCut } from '../domain/passage.ts';
 import type { NewRecord, RecordDetails, RecordStatus, Stage } from '../domain/record.ts';
 import type { Work } from './work.ts';
 
@@ -30,8 +30,9 @@ export function succeededRecord(work: Work, success: GenerationSuccess, trace: G
     status: 'succeeded',
     answer: success.answer,
     ...(success.finishReason === 'length' ? { truncated: true } : {}),
+    ...citationPart(success.citations),
     metadata: work.parsed.metadata,
-    rag: ragPart(work.retrieval),
+    rag: ragPart(work),
     generation: {
       status: 'success',
       attempts: work.attempts,
@@ -70,8 +71,9 @@ export function failedRecord(work: Work, error: LineError, trace: GenerationTrac
     custom_id: work.parsed.customId,
     status: 'failed',
     answer: null,
+    citations: [],
     metadata: work.parsed.metadata,
-    rag: ragPart(work.retrieval),
+    rag: ragPart(work),
     generation,
     usage: null,
     timings_ms: timings(work, trace?.durationMs ?? 0),
@@ -90,6 +92,7 @@ export function unrunRecord(
     custom_id: line.customId,
     status: ending.status,
     answer: null,
+    citations: [],
     metadata: line.metadata,
     rag: null,
     generation: null,
@@ -154,12 +157,18 @@ function detailsOf(work: Work, trace: GenerationTrace | null): RecordDetails {
   return {
     attempts: work.tries,
     passages: work.passageHashes,
+    ...(work.contextCut === null ? {} : { contextCut: work.contextCut }),
     promptHash: work.promptHash,
     model: trace?.model ?? null,
   };
 }
 
-function ragPart(retrieval: RetrievalOutcome | null) {
+function citationPart({ known, unknown }: Citations) {
+  const citations = known.map(({ label, documentId, chunk }) => ({ label, id: documentId, chunk }));
+  return { citations, ...(unknown.length === 0 ? {} : { unknown_citations: unknown }) };
+}
+
+function ragPart({ retrieval, contextCut }: Work) {
   if (retrieval === null) return null;
   const documents =
     retrieval.kind === 'success'
@@ -176,8 +185,13 @@ function ragPart(retrieval: RetrievalOutcome | null) {
     attempts: retrieval.attempts,
     collection_generation: 'collectionGeneration' in retrieval ? retrieval.collectionGeneration : null,
     documents,
+    ...(contextCut === null ? {} : { context_cut: cutPart(contextCut) }),
     ...(retrieval.kind === 'success' ? {} : { code: retrieval.code, message: retrieval.message }),
   };
+}
+
+function cutPart({ passages, characters }: ContextCut) {
+  return { passages_used: passages, ...(characters === null ? {} : { last_passage_characters: characters }) };
 }
 
 function timings(work: Work, generationMs: number) {

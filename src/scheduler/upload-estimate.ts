@@ -41,6 +41,8 @@ class Sums {
   questionBytes = 0;
   systemPromptBytes = 0;
   linesWithoutSystemPrompt = 0;
+  templateBytes = 0;
+  linesWithoutTemplate = 0;
   completionTokens = 0;
   linesWithoutMaxTokens = 0;
   /** By whether retrieval is asked for by the line itself, or left to the batch. */
@@ -102,6 +104,8 @@ export class UploadDryRun {
       // An OpenAI line brings its own system message, among the others.
       if (own.system_prompt === undefined) sums.linesWithoutSystemPrompt += 1;
       else sums.systemPromptBytes += Buffer.byteLength(own.system_prompt);
+      if (own.template === undefined) sums.linesWithoutTemplate += 1;
+      else sums.templateBytes += Buffer.byteLength(own.template);
     }
     if (own.rag_mode === 'off') return;
     const asks = own.rag_mode === undefined ? 'batch' : 'own';
@@ -126,6 +130,8 @@ export class UploadDryRun {
       sums.questionBytes +
       sums.systemPromptBytes +
       sums.linesWithoutSystemPrompt * Buffer.byteLength(systemPrompt) +
+      sums.templateBytes +
+      sums.linesWithoutTemplate * Buffer.byteLength(options.template ?? '') +
       passages * this.#settings.passageCharacters
     );
   }

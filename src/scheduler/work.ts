@@ -2,7 +2,7 @@
 
 import type { Lease } from '../domain/chunk.ts';
 import type { GenerationOutcome } from '../domain/generation.ts';
-import type { Passage, RetrievalOutcome } from '../domain/passage.ts';
+import type { ContextCut, Passage, RetrievalOutcome } from '../domain/passage.ts';
 import type { Attempt } from '../domain/record.ts';
 import type { ParsedLine } from './line-parser.ts';
 
@@ -44,6 +44,8 @@ export interface Work {
   passageHashes: readonly string[];
   /** SHA-256 of the request body that was sent last; null: nothing was sent. */
   promptHash: string | null;
+  /** How the passages were cut to fit it; null: they were not. */
+  contextCut: ContextCut | null;
   /** Waiting for a model server, in all. */
   queuedMs: number;
   /** When the line last became ready for a model server. */
@@ -76,6 +78,7 @@ export function beginWork(chunk: LeasedChunk, line: number, parsed: ParsedLine, 
     retrievalMs: 0,
     passageHashes: [],
     promptHash: null,
+    contextCut: null,
     queuedMs: 0,
     readyAtMs: 0,
     attempts: 0,
@@ -98,7 +101,10 @@ export function rememberTry(
   { endpoint, durationMs }: { readonly endpoint: string; readonly durationMs: number },
 ): void {
   if (outcome.kind === 'failure' && outcome.class === 'cancelled') return;
-  work.promptHash = outcome.promptHash ?? work.promptHash;
+  if (outcome.promptHash !== undefined) {
+    work.promptHash = outcome.promptHash;
+    work.contextCut = outcome.contextCut ?? null;
+  }
   const [ending, code, message] =
     outcome.kind === 'success' ? ['success', null, null] : [outcome.class, outcome.code, outcome.message];
   work.tries.push({ endpoint, ending, code, message, durationMs: Math.round(durationMs) });

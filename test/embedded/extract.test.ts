@@ -2,12 +2,17 @@ import t from 'tap';
 import { ANSWER_MAX_CHARACTERS, type Extraction, extractAnswer } from '../../src/embedded/extract.ts';
 
 const MILL = {
+  label: 'mill.md#0',
   title: 'The old mill',
   text:
     'The mill of Ashford was built in 1742 by Jonas Reed. It grinds 300 kg of wheat an hour. ' +
     'Its wheel is driven by the river Stour. Visitors may see it on Sundays.',
 };
-const BREAD = { title: 'Bread', text: 'Bread is baked from flour, water and salt. Rye bread keeps longer.' };
+const BREAD = {
+  label: 'bread.md#2',
+  title: 'Bread',
+  text: 'Bread is baked from flour, water and salt. Rye bread keeps longer.',
+};
 
 function textOf(extraction: Extraction): string {
   return extraction.kind === 'found' ? extraction.text : '(refused)';
@@ -17,7 +22,7 @@ function ask(question: string, ...texts: string[]): string {
   return textOf(
     extractAnswer(
       question,
-      texts.map((text) => ({ title: '', text })),
+      texts.map((text) => ({ label: '', title: '', text })),
     ),
   );
 }
@@ -172,3 +177,29 @@ t.test('puts nothing unprintable into an answer', (t) => {
   t.equal(answer, 'The mill was built by Jonas[2J Reed.');
   t.end();
 });
+
+t.test(
+  'cites the passage behind each statement, one passage once, and stays within its length',
+  async (t) => {
+    const cite = (question: string, ...passages: (typeof MILL)[]) =>
+      textOf(extractAnswer(question, passages, { isCiting: true }));
+    t.match(
+      cite('Who built the mill of Ashford?', MILL, BREAD),
+      /^The mill of Ashford .*Reed\..* \[mill\.md#0\]$/,
+    );
+    t.equal(cite('Who built the mill of Ashford?', MILL).split('[').length, 2);
+    const both = cite('What grinds wheat, and what is bread baked from flour and water?', MILL, BREAD);
+    t.match(both, /\[mill\.md#0\]/);
+    t.match(both, /\[bread\.md#2\]/);
+    const long = {
+      ...MILL,
+      text: `The mill of Ashford was built ${'by one or another of many hands '.repeat(40)}.`,
+    };
+    for (const passages of [[long], [long, BREAD], [BREAD, long]]) {
+      const text = cite('Who built the mill of Ashford from bread?', ...passages);
+      t.ok(text.length <= ANSWER_MAX_CHARACTERS);
+      t.match(text, /\[(?:mill\.md#0|bread\.md#2)\]$/);
+    }
+    t.notMatch(cite('Who built the mill of Ashford?', { ...MILL, label: '' }), /\[/);
+  },
+);

@@ -14,6 +14,7 @@ export const options: BatchOptions = {
   maxTokens: 1024,
   temperature: 0,
   systemPrompt: null,
+  template: null,
   onInvalid: 'fail_line',
   pauseAfter: null,
   maxFailures: null,

@@ -41,4 +41,5 @@ export const success: GenerationSuccess = {
   finishReason: 'stop',
   usage: { promptTokens: 12, completionTokens: 3, cachedTokens: null },
   isContextTruncated: false,
+  citations: { known: [], unknown: [] },
 };

@@ -20,11 +20,19 @@ function task(changes: Partial<PromptTask> = {}): PromptTask {
     model: 'm',
     request: { shape: 'native', query: 'Why?' },
     systemPrompt: 'Be brief.',
+    template: null,
     maxTokens: 256,
     temperature: 0,
     passages: [passage()],
     ...changes,
   };
+}
+
+/** Without what goes from every text: controls, and marks that nobody sees. */
+function visible(text: string): string {
+  const removed =
+    /[[\p{Cc}--[\n\t]]\u061C\u200E\u200F\u202A-\u202E\u2066-\u206F\uFFF9-\uFFFB\u{E0000}-\u{E007F}]/gv;
+  return text.replace(/\r\n?|[\v\f\x85]/g, '\n').replace(removed, '');
 }
 
 /** What a reader of the format finds: each passage's id, title and text, in order. */
@@ -111,8 +119,8 @@ t.test('lines with the same passages share everything before the question', asyn
 });
 
 t.test('folds and escapes what stands in an attribute', async (t) => {
-  const text = contextBlock([passage({ documentId: 'a"b', title: ' R&D\n<"new">\t ', text: 'x' })]);
-  t.match(text, '<passage id="a&quot;b#0" title="R&amp;D &lt;&quot;new&quot;&gt;">');
+  const text = contextBlock([passage({ documentId: 'ab', title: ' R&D\n<"new">\t ', text: 'x' })]);
+  t.match(text, '<passage id="ab#0" title="R&amp;D &lt;&quot;new&quot;&gt;">');
 });
 
 t.test('leaves other markup in a passage as it is', async (t) => {
@@ -134,7 +142,7 @@ t.test('keeps the order of the passages and all of their text', async () => {
   fc.assert(
     fc.property(fc.array(anyPassage, { minLength: 1, maxLength: 4 }), (passages) => {
       const found = readContext(contextBlock(passages));
-      const unescaped = (text: string) => text.replaceAll('&lt;', '<');
+      const unescaped = (text: string) => visible(text).replaceAll('·', '');
       return (
         found.length === passages.length &&
         passages.every(({ text, chunk }, index) => {

@@ -32,12 +32,15 @@ function passages(count: number) {
   return Array.from({ length: count }, (_, index) => ({ ...passage, documentId: `d${index}` }));
 }
 
+/** Of a model whose tokens are thought to be so large that nothing seems too long. */
+const UNAWARE = { bytesPerToken: 100 };
+
 t.test('tells when Ollama has cut the prompt, and when it has not', async (t) => {
   const { server, run } = await setup(t);
   for (const cutTo of ['context', 'half'] as const) {
     server.respond(ollamaAnswer(CONTEXT_TOKENS, cutTo));
-    t.match(await run({ passages: passages(3) }), { kind: 'success', isContextTruncated: false });
-    t.match(await run({ passages: passages(30) }), { kind: 'success', isContextTruncated: true });
+    t.match(await run({ ...UNAWARE, passages: passages(3) }), { kind: 'success', isContextTruncated: false });
+    t.match(await run({ ...UNAWARE, passages: passages(30) }), { kind: 'success', isContextTruncated: true });
   }
 });
 
@@ -46,7 +49,7 @@ t.test('also when a line of its own shape lost the message with its passages', a
   server.respond(ollamaAnswer(CONTEXT_TOKENS));
   const messages = [{ role: 'user', content: 'How many wheels?' }];
   const request = { shape: 'openai', query: 'How many wheels?', body: { messages } } as const;
-  t.match(await run({ request, passages: passages(30) }), { isContextTruncated: true });
+  t.match(await run({ ...UNAWARE, request, passages: passages(30) }), { isContextTruncated: true });
   t.match(await run({ request, passages: passages(3) }), { isContextTruncated: false });
 });
 

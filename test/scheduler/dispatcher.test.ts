@@ -74,6 +74,7 @@ class World {
         totalTimeoutMs: 1,
         firstTokenTimeoutMs: 2,
         stallTimeoutMs: 3,
+        contextTokens: null,
       },
       defaultSystemPrompt: 'Be kind.',
       metrics: this.metrics,

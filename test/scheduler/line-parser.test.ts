@@ -152,6 +152,7 @@ t.test('fills in the options of the batch, and lets the line override them', asy
     max_tokens: 1,
     temperature: 2,
     system_prompt: 's',
+    template: '{context} {question}',
   };
   t.same(good(t, JSON.stringify(line)).options, {
     ragMode: 'off',
@@ -162,7 +163,16 @@ t.test('fills in the options of the batch, and lets the line override them', asy
     maxTokens: 1,
     temperature: 2,
     systemPrompt: 's',
+    template: '{context} {question}',
   });
+});
+
+t.test('a template that cannot be filled makes a bad line, and says what to do', async (t) => {
+  const line = { custom_id: 'q1', query: 'why?' };
+  for (const template of ['{context}', '{question} {context}', '{{context}} {{question}}']) {
+    const parsed = parseLine(Buffer.from(JSON.stringify({ ...line, template })), requestOptions);
+    t.match(parsed, { code: 'invalid_field', customId: 'q1', message: /^The field "template" must have/ });
+  }
 });
 
 t.test('names the field that is missing or wrong, and keeps the custom_id', async (t) => {

@@ -10,6 +10,7 @@ const FIELDS = [
   'custom_id',
   'status',
   'answer',
+  'citations',
   'metadata',
   'rag',
   'generation',
@@ -61,6 +62,7 @@ t.test('a success carries the answer, its sources without their text, and what i
     custom_id: 'q4',
     status: 'succeeded',
     answer: 'forty-two',
+    citations: [],
     metadata: { a: [1, null] },
     rag: {
       status: 'success',
