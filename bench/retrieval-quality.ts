@@ -1,14 +1,16 @@
-// How well the default embedder finds, without an index in between: the share of questions whose document comes
-// first, or among the first five, by exact search over its vectors, beside BM25 itself on the same terms.
+// How well the default embedder finds: the share of questions whose document comes first, or among the first five, by
+// exact search over its vectors, through the index as the service builds and asks it, and by BM25 itself on the same terms.
 // Usage: npm run bench:retrieval [documents.jsonl questions.jsonl]
 
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { indexedText, LexicalEmbedder } from '../src/chroma/lexical-embedder.ts';
+import { lexicalEmbedding } from '../src/chroma/lexical-embedding.ts';
 import { CorpusStatistics } from '../src/chroma/lexical-statistics.ts';
 import { chunkWeights } from '../src/chroma/lexical-weights.ts';
 import { termsOf } from '../src/chroma/terms.ts';
 import type { CorpusChunk } from '../src/domain/corpus.ts';
+import { RealIndex } from './parts/real-index.ts';
 
 interface Question {
   readonly query: string;
@@ -102,6 +104,15 @@ report(
     const score = (weightOf: Map<string, number>) =>
       terms.reduce((sum, term) => sum + statistics.idf(term) * (weightOf.get(term) ?? 0), 0);
     return placeOf(wanted[at] ?? -1, weights.map(score));
+  }),
+);
+await using built = await RealIndex.build(documentsPath, lexicalEmbedding.index);
+const served = await built.retrieve(queries, 5);
+report(
+  'through the index, as served',
+  questions.map(({ document_id }, at) => {
+    const place = served[at]?.findIndex(({ id }) => id.slice(0, id.lastIndexOf('#')) === document_id) ?? -1;
+    return place < 0 ? documents.length : place + 1;
   }),
 );
 const perDocument = await microsecondsEach(texts.length, () => embedder.embedDocuments(texts));

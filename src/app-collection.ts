@@ -6,8 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import { Bootstrap, type BootstrapOptions, type BootstrapState } from './chroma/bootstrap.ts';
 import { ChromaConnection } from './chroma/chroma-client.ts';
-import { openCorpus } from './chroma/corpus-source.ts';
-import type { CorpusSource } from './chroma/corpus-survey.ts';
+import { type FileCorpus, openCorpus } from './chroma/corpus-source.ts';
 import { EmbeddedChroma } from './chroma/embedded-server.ts';
 
 import { LiveCollection } from './chroma/live-collection.ts';
@@ -35,7 +34,7 @@ export class CollectionSide {
   readonly #around: Surroundings;
   readonly #metrics: Metrics;
   #bootstrap: Bootstrap | null = null;
-  #corpus: CorpusSource | null = null;
+  #corpus: FileCorpus | null = null;
   #live: LiveCollection | null = null;
   /** Called when another build is in use from now on. */
   onChange: (generation: number) => void = () => {};
@@ -58,7 +57,7 @@ export class CollectionSide {
     return this.#bootstrap?.state ?? null;
   }
 
-  get corpus(): CorpusSource | null {
+  get corpus(): FileCorpus | null {
     return this.#corpus;
   }
 
@@ -98,16 +97,18 @@ export class CollectionSide {
     const startedAtMs = clock.monotonicMs();
     const connection = await this.#connect(signal, opened);
     signal.throwIfAborted();
-    this.#corpus = openCorpus({
+    const corpus = openCorpus({
       path: settings.CORPUS_PATH ?? DEFAULT_CORPUS,
       chunkCharacters: settings.CORPUS_CHUNK_CHARACTERS,
       log,
     });
     const resetCollection = resetModeOf(settings);
+    // Only attached to, the collection has nothing to do with a corpus here.
+    if (resetCollection !== 'never') this.#corpus = corpus;
     const bootstrap = new Bootstrap({
       rankZero,
       connection,
-      corpus: this.#corpus,
+      corpus,
       embedding: openEmbedding({ settings, clock, log, signal }, opened),
       collectionName: settings.CHROMA_COLLECTION,
       resetCollection,

@@ -35,26 +35,21 @@ export class FenceTracker {
 }
 
 /** Cuts at every heading (`#` to `######`). */
-export function markdownSections(text: string): MarkdownSection[] {
-  const sections: MarkdownSection[] = [];
+export function* markdownSections(text: string): Generator<MarkdownSection> {
   const path: { level: number; heading: string }[] = [];
   let open: { ancestors: string[]; heading: string | null } = { ancestors: [], heading: null };
   let lines: string[] = [];
-  const close = () => {
-    if (lines.length > 0) sections.push({ ...open, text: lines.join('') });
-    lines = [];
-  };
   for (const { line, level, heading } of headedLines(text)) {
     if (level > 0) {
-      close();
+      if (lines.length > 0) yield { ...open, text: lines.join('') };
+      lines = [];
       while ((path.at(-1)?.level ?? 0) >= level) path.pop();
       open = { ancestors: path.map((above) => above.heading), heading };
       path.push({ level, heading });
     }
     lines.push(line);
   }
-  close();
-  return sections;
+  if (lines.length > 0) yield { ...open, text: lines.join('') };
 }
 
 /** The first heading of the first level, or null. */
@@ -75,6 +70,12 @@ function* headedLines(text: string): Generator<{ line: string; level: number; he
 }
 
 /** The lines of a text, each with its line end. */
-export function linesOf(text: string): string[] {
-  return text.match(/[^\n]*\n|[^\n]+/g) ?? [];
+export function* linesOf(text: string): Generator<string> {
+  let start = 0;
+  while (start < text.length) {
+    const lineFeed = text.indexOf('\n', start);
+    const end = lineFeed < 0 ? text.length : lineFeed + 1;
+    yield text.slice(start, end);
+    start = end;
+  }
 }

@@ -6,9 +6,16 @@ import { FenceTracker, linesOf } from './chunk-markdown.ts';
 const sentences = new Intl.Segmenter('en', { granularity: 'sentence' });
 const words = /\s*\S+\s*/g;
 
+/** A longer paragraph is no prose: it is cut at these lengths first, so that no file holds up the thread. */
+const paragraphMaxCharacters = 65_536;
+
 /** Paragraphs and code fences of at most `maxCharacters`; what is longer by itself is cut further. `maxCharacters` >= 2. */
-export function piecesOf(text: string, maxCharacters: number): string[] {
-  return paragraphsOf(text).flatMap((paragraph) => cut(paragraph, maxCharacters, cutters));
+export function* piecesOf(text: string, maxCharacters: number): Generator<string> {
+  for (const paragraph of paragraphsOf(text)) {
+    for (const part of cutAnywhere(paragraph, paragraphMaxCharacters)) {
+      yield* cut(part, maxCharacters, cutters);
+    }
+  }
 }
 
 /** Without the blank lines before and the space after; the first line keeps its indentation. */
@@ -22,24 +29,22 @@ export function sizeOf(text: string): number {
 }
 
 /** A heading line goes with the paragraph below it; blank lines go with the paragraph above. */
-function paragraphsOf(text: string): string[] {
+function* paragraphsOf(text: string): Generator<string> {
   const fences = new FenceTracker();
-  const paragraphs: string[] = [];
   let paragraph = '';
   let isEnded = false;
   for (const line of linesOf(text)) {
     const inFence = fences.takes(line.trimEnd());
     const isBlank = !inFence && line.trim() === '';
     if (isEnded && !isBlank) {
-      paragraphs.push(paragraph);
+      yield paragraph;
       paragraph = '';
       isEnded = false;
     }
     paragraph += line;
     if (isBlank && !isLoneHeading(paragraph)) isEnded = true;
   }
-  if (paragraph !== '') paragraphs.push(paragraph);
-  return paragraphs;
+  if (paragraph !== '') yield paragraph;
 }
 
 function isLoneHeading(paragraph: string): boolean {

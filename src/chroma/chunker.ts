@@ -5,6 +5,8 @@
 // 3. A document that fits is one chunk, as it is.
 // 4. A chunk of a longer Markdown document opens with the path of headings that lead to it ("API > Results"), as far
 //    as it does not show them itself.
+// 5. A chunk of a document with pages says where it begins: its source ends in `#page=<number>` (as browsers open PDFs),
+//    and its metadata have `page`.
 
 import type { CorpusChunk, CorpusDocument } from '../domain/corpus.ts';
 import { type MarkdownSection, markdownSections } from './chunk-markdown.ts';
@@ -28,36 +30,55 @@ interface Draft {
   readonly path: readonly string[];
   readonly section: MarkdownSection;
   readonly text: string;
+  /** Where it begins in the document's text. */
+  readonly start: number;
 }
 
-/** Chunks in the document's order; none when it has no text. */
-export function chunkDocument(document: CorpusDocument, sizes: ChunkSizes): CorpusChunk[] {
+/** Chunks in the document's order, made one by one; none when it has no text. */
+export function* chunkDocument(document: CorpusDocument, sizes: ChunkSizes): Generator<CorpusChunk> {
   const text = document.text.replace(/\r\n?/g, '\n');
+  const whole: MarkdownSection = { ancestors: [], heading: null, text };
   const fits = sizeOf(text) <= sizes.maxCharacters;
-  const texts = fits ? [trimLines(text)] : draftsOf(document, text, sizes).map((draft) => show(draft, sizes));
-  const { id, title, source, metadata } = document;
-  return texts
-    .filter((chunk) => chunk !== '')
-    .map((chunk, index) => ({ documentId: id, chunk: index, title, source, text: chunk, metadata }));
+  const drafts = fits ? [{ path: [], section: whole, text, start: 0 }] : draftsOf(document, whole, sizes);
+  let chunk = 0;
+  for (const draft of drafts) {
+    const shown = show(draft, sizes);
+    if (shown === '') continue;
+    const { id, title } = document;
+    yield { documentId: id, chunk, title, text: shown, ...placeOf(draft, document) };
+    chunk += 1;
+  }
 }
 
-function draftsOf(document: CorpusDocument, text: string, sizes: ChunkSizes): Draft[] {
-  const isMarkdown = /\.(md|markdown)$/i.test(document.source ?? document.id);
-  const sections = isMarkdown ? markdownSections(text) : [{ ancestors: [], heading: null, text }];
-  const drafts: Draft[] = [];
+function placeOf(draft: Draft, document: CorpusDocument): Pick<CorpusChunk, 'source' | 'metadata'> {
+  const { source, metadata, pageStarts } = document;
+  const start = draft.start + draft.text.search(/\S/);
+  const following = pageStarts.findIndex((pageStart) => pageStart > start);
+  const page = following < 0 ? pageStarts.length : following;
+  if (page === 0) return { source, metadata };
+  return { source: `${source ?? document.id}#page=${page}`, metadata: { ...metadata, page } };
+}
+
+function* draftsOf(document: CorpusDocument, whole: MarkdownSection, sizes: ChunkSizes): Generator<Draft> {
+  const sections = document.hasHeadings ? markdownSections(whole.text) : [whole];
+  let last: Draft | undefined;
+  let start = 0;
   for (const section of sections) {
     const innerPath = section.heading === null ? section.ancestors : [...section.ancestors, section.heading];
     const room =
       sizes.maxCharacters -
       Math.max(opening(innerPath, sizes).length, opening(section.ancestors, sizes).length);
-    for (const [index, piece] of piecesOf(section.text, room).entries()) {
-      const next: Draft = { path: index === 0 ? section.ancestors : innerPath, section, text: piece };
-      const merged = merge(drafts.at(-1), next, sizes);
-      if (merged === null) drafts.push(next);
-      else drafts[drafts.length - 1] = merged;
+    let path = section.ancestors;
+    for (const text of piecesOf(section.text, room)) {
+      const next: Draft = { path, section, text, start };
+      const merged = merge(last, next, sizes);
+      if (merged === null && last !== undefined) yield last;
+      last = merged ?? next;
+      start += text.length;
+      path = innerPath;
     }
   }
-  return drafts;
+  if (last !== undefined) yield last;
 }
 
 /** Both as one chunk, or null where they must not be one. */
@@ -68,7 +89,7 @@ function merge(draft: Draft | undefined, next: Draft, sizes: ChunkSizes): Draft 
   const isBelow = draft.path.every((heading, depth) => next.section.ancestors[depth] === heading);
   const isSmall = sizeOf(draft.text) < sizes.minCharacters;
   if (draft.section !== next.section && !(isSmall && isBelow)) return null;
-  return { path: draft.path, section: next.section, text };
+  return { path: draft.path, section: next.section, text, start: draft.start };
 }
 
 function show(draft: Draft, sizes: ChunkSizes): string {

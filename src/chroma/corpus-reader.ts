@@ -1,26 +1,45 @@
-// The corpus as documents, one after the other: a folder of .md, .txt and .jsonl files, or one such file.
+// The corpus as documents, one after the other: a folder of Markdown, text, HTML, PDF and JSONL files, or one such file.
 //
 // 1. The same files give the same documents in the same order, on every machine.
 // 2. One bad file or line is reported and passed over; only a corpus that cannot be read at all, or that has no
 //    document, is an error.
-// 3. In memory are one text file or one JSONL line, and the ids seen.
+// 3. In memory are one text file or one JSONL line, and the ids seen. HTML and PDF are taken apart in another process.
 
 import { access, constants, readFile, stat } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 import type { CorpusDocument } from '../domain/corpus.ts';
 import { RagmillError } from '../errors.ts';
 import { markdownTitle } from './chunk-markdown.ts';
+import { ExtractedFiles } from './corpus-extracted.ts';
 import { type CorpusFile, filesOf } from './corpus-folder.ts';
 import { parseCorpusLine } from './corpus-jsonl.ts';
 import { linesOfFile } from './corpus-lines.ts';
 import { type CorpusProblem, CorpusReport } from './corpus-report.ts';
+import type { ExtractedKind } from './extraction.ts';
 
 /** A text file is read as a whole, and a book has about a megabyte: a larger one is no prose. */
 const textFileMaxBytes = 64 * 1024 * 1024;
 /** As long as an uploaded line may be. */
 const jsonLineMaxBytes = 10 * 1024 * 1024;
 
-const supportedKinds = '.md, .txt and .jsonl';
+const supportedKinds = '.md, .txt, .html, .pdf and .jsonl';
+
+type FileKind = 'markdown' | 'plain' | 'jsonl' | ExtractedKind;
+const kindsByExtension: Readonly<Record<string, FileKind>> = {
+  '.md': 'markdown',
+  '.markdown': 'markdown',
+  '.txt': 'plain',
+  '.jsonl': 'jsonl',
+  '.ndjson': 'jsonl',
+  '.html': 'html',
+  '.htm': 'html',
+  '.pdf': 'pdf',
+};
+
+interface Reading {
+  readonly report: CorpusReport;
+  readonly extracted: ExtractedFiles;
+}
 
 /** A document and the line it stands on, null in a file of its own. */
 interface ReadDocument {
@@ -31,10 +50,15 @@ interface ReadDocument {
 /**
  * Reads the corpus and fills the report on the way. Throws `corpus_unreadable` or, at the end, `corpus_empty`.
  */
-export async function* readCorpus(path: string, report = new CorpusReport()): AsyncGenerator<CorpusDocument> {
+export async function* readCorpus(
+  path: string,
+  { report = new CorpusReport(), extracted = new ExtractedFiles() }: Partial<Reading> = {},
+): AsyncGenerator<CorpusDocument> {
+  // The process that takes files apart ends with the reading.
+  await using reading = { report, extracted, [Symbol.asyncDispose]: () => extracted[Symbol.asyncDispose]() };
   const seen = new Set<string>();
   for await (const file of await corpusFiles(path, report)) {
-    for await (const { document, line } of documentsOf(file, report)) {
+    for await (const { document, line } of documentsOf(file, reading)) {
       if (seen.has(document.id)) {
         const message = `The id "${document.id}" stands on an earlier document`;
         report.addProblem({ file: file.name, line, reason: 'duplicate_id', message });
@@ -72,12 +96,15 @@ async function corpusFiles(
   }
 }
 
-async function* documentsOf(file: CorpusFile, report: CorpusReport): AsyncGenerator<ReadDocument> {
-  const kind = extname(file.name).toLowerCase();
+async function* documentsOf(file: CorpusFile, reading: Reading): AsyncGenerator<ReadDocument> {
+  const { report } = reading;
+  const extension = extname(file.name).toLowerCase();
+  const kind = kindsByExtension[extension];
   try {
-    if (kind === '.jsonl') yield* jsonlDocuments(file, report);
-    else if (kind === '.md' || kind === '.txt') yield* textDocument(file, report);
-    else report.addUnsupported(kind || file.name);
+    if (kind === undefined) report.addUnsupported(extension || basename(file.name));
+    else if (kind === 'jsonl') yield* jsonlDocuments(file, report);
+    else if (kind === 'html' || kind === 'pdf') yield* extractedDocument(file, kind, reading);
+    else yield* textDocument(file, kind, report);
   } catch (error) {
     const message = `It cannot be read: ${error instanceof Error ? error.message : error}`;
     report.addProblem({ file: file.name, line: null, reason: 'unreadable', message });
@@ -99,7 +126,30 @@ async function* jsonlDocuments(file: CorpusFile, report: CorpusReport): AsyncGen
   }
 }
 
-async function* textDocument(file: CorpusFile, report: CorpusReport): AsyncGenerator<ReadDocument> {
+async function* extractedDocument(
+  file: CorpusFile,
+  kind: ExtractedKind,
+  { report, extracted }: Reading,
+): AsyncGenerator<ReadDocument> {
+  const extraction = await extracted.extract(file.path, kind);
+  if (extraction.kind === 'failure') {
+    const { reason, message } = extraction;
+    return report.addProblem({ file: file.name, line: null, reason, message });
+  }
+  const { title, text, hasHeadings, pageStarts, missingPages } = extraction;
+  if (missingPages.length > 0) {
+    const message = `${missingPages.length} of ${pageStarts.length} pages cannot be understood, the first is ${missingPages[0]}`;
+    report.addProblem({ file: file.name, line: null, reason: 'missing_pages', message });
+  }
+  const named = { id: file.name, title: title ?? basename(file.name), source: file.name };
+  yield { document: { ...named, text, metadata: {}, hasHeadings, pageStarts }, line: null };
+}
+
+async function* textDocument(
+  file: CorpusFile,
+  kind: 'markdown' | 'plain',
+  report: CorpusReport,
+): AsyncGenerator<ReadDocument> {
   const skip = (reason: CorpusProblem['reason'], message: string) =>
     report.addProblem({ file: file.name, line: null, reason, message });
   const { size } = await stat(file.path);
@@ -107,8 +157,10 @@ async function* textDocument(file: CorpusFile, report: CorpusReport): AsyncGener
   const text = decode(await readFile(file.path));
   if (text === null) return skip('not_text', 'It is not UTF-8 text');
   if (text.trim() === '') return skip('empty', 'It has no text');
-  const title = (file.name.endsWith('.md') && markdownTitle(text)) || basename(file.name);
-  yield { document: { id: file.name, title, source: file.name, text, metadata: {} }, line: null };
+  const hasHeadings = kind === 'markdown';
+  const title = (hasHeadings && markdownTitle(text)) || basename(file.name);
+  const named = { id: file.name, title, source: file.name };
+  yield { document: { ...named, text, metadata: {}, hasHeadings, pageStarts: [] }, line: null };
 }
 
 /** Without a byte order mark. Null when it is not UTF-8, or has a NUL, which no text has. */

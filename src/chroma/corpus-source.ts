@@ -1,10 +1,12 @@
-// A corpus on disk, cut into chunks, readable as often as the bootstrap needs it.
+// A corpus on disk, cut into chunks, readable as often as the bootstrap needs it, while the service already serves.
 
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BaseLogger } from 'pino';
 import type { CorpusChunk } from '../domain/corpus.ts';
 import { chunkDocument } from './chunker.ts';
+import { ExtractedFiles } from './corpus-extracted.ts';
 import { readCorpus } from './corpus-reader.ts';
-import { CorpusReport } from './corpus-report.ts';
+import { CorpusReport, type CorpusSummary } from './corpus-report.ts';
 import type { CorpusSource } from './corpus-survey.ts';
 
 export interface CorpusSourceOptions {
@@ -14,28 +16,46 @@ export interface CorpusSourceOptions {
   readonly log: BaseLogger;
 }
 
-export function openCorpus(options: CorpusSourceOptions): CorpusSource {
-  const sizes = {
-    maxCharacters: options.chunkCharacters,
-    minCharacters: Math.floor(options.chunkCharacters / 5),
+export interface FileCorpus extends CorpusSource {
+  /** What the last reading found that came to its end; null before that. */
+  readonly report: CorpusSummary | null;
+}
+
+/** Work at one stretch, the consumer's included; then other callers of the event loop have their turn. */
+const stretchMs = 5;
+
+export function openCorpus({ path, chunkCharacters, log }: CorpusSourceOptions): FileCorpus {
+  const sizes = { maxCharacters: chunkCharacters, minCharacters: Math.floor(chunkCharacters / 5) };
+  const extracted = new ExtractedFiles();
+  let summary: CorpusSummary | null = null;
+  let told = '';
+  // The corpus is read twice for each build; what was passed over is said once.
+  const tell = (report: CorpusReport) => {
+    summary = report.summary();
+    const skipped = report.describeSkipped();
+    if (skipped === told) return;
+    told = skipped;
+    if (skipped === '') return;
+    log.warn({ corpus: path, problems: report.problems }, `parts of the corpus were passed over: ${skipped}`);
   };
-  let isReported = false;
   return {
-    path: options.path,
+    path,
+    get report() {
+      return summary;
+    },
     async *chunks(): AsyncGenerator<CorpusChunk> {
       const report = new CorpusReport();
-      for await (const document of readCorpus(options.path, report)) {
-        yield* chunkDocument(document, sizes);
+      let turnMs = performance.now();
+      for await (const document of readCorpus(path, { report, extracted })) {
+        for (const chunk of chunkDocument(document, sizes)) {
+          report.chunks += 1;
+          yield chunk;
+          if (performance.now() - turnMs < stretchMs) continue;
+          await nextTurn();
+          turnMs = performance.now();
+        }
       }
-      // The corpus is read twice; what was passed over is said once.
-      if (isReported) return;
-      isReported = true;
-      const skipped = report.describeSkipped();
-      if (skipped !== '')
-        options.log.warn(
-          { corpus: options.path, problems: report.problems },
-          `parts of the corpus were passed over: ${skipped}`,
-        );
+      tell(report);
     },
   };
 }

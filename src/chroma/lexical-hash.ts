@@ -14,7 +14,7 @@ export const placesPerTerm = 4;
 export function addTerm(vector: Float32Array, term: string, weight: number): void {
   const blockLength = vector.length / placesPerTerm;
   const share = weight / Math.sqrt(placesPerTerm);
-  const base = hash(term);
+  const base = fnv(term);
   for (let block = 0; block < placesPerTerm; block++) {
     const mixed = mix(base + Math.imul(block, 0x9e3779b9));
     const at = block * blockLength + ((mixed >>> 1) % blockLength);
@@ -22,8 +22,13 @@ export function addTerm(vector: Float32Array, term: string, weight: number): voi
   }
 }
 
+/** 32 bits that tell terms apart. */
+export function hashOf(term: string): number {
+  return mix(fnv(term));
+}
+
 /** FNV-1a over UTF-16 code units. Source: Fowler, Noll, Vo; 32-bit parameters. */
-function hash(term: string): number {
+function fnv(term: string): number {
   let value = 0x811c9dc5;
   for (let at = 0; at < term.length; at++) value = Math.imul(value ^ term.charCodeAt(at), 0x01000193);
   return value;

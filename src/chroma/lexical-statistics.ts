@@ -32,6 +32,14 @@ export class CorpusStatistics {
     return this.#digest;
   }
 
+  /** The terms that most chunks have, the commonest first; equals in the order of their code units. */
+  commonestTerms(count: number): string[] {
+    return [...this.#chunksByTerm]
+      .sort(([left, leftChunks], [right, rightChunks]) => rightChunks - leftChunks || (left < right ? -1 : 1))
+      .slice(0, count)
+      .map(([term]) => term);
+  }
+
   /** Whether some chunk has the term. */
   has(term: string): boolean {
     return this.#chunksByTerm.has(term);

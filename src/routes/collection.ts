@@ -32,6 +32,31 @@ const collectionSchema = Type.Object({
   progress: Type.Union([Type.Object({ done: Type.Integer(), total: Type.Integer() }), Type.Null()], {
     description: 'Chunks, while a build is being filled.',
   }),
+  corpus: Type.Union(
+    [
+      Type.Object({
+        documents: Type.Integer(),
+        chunks: Type.Integer(),
+        skipped: Type.Record(Type.String(), Type.Integer(), {
+          description: 'Files and lines passed over, by reason.',
+        }),
+        unsupported: Type.Record(Type.String(), Type.Integer(), {
+          description: 'Files of kinds that are not read.',
+        }),
+        problems: Type.Array(
+          Type.Object({
+            file: Type.String(),
+            line: nullableCount,
+            reason: Type.String(),
+            message: Type.String(),
+          }),
+          { description: 'The first hundred of those skipped.' },
+        ),
+      }),
+      Type.Null(),
+    ],
+    { description: 'What the last reading of the corpus found; null: it was not read to its end.' },
+  ),
   last_error: Type.Union([Type.String(), Type.Null()], {
     description: 'Why the last build failed, if it did.',
   }),
@@ -109,6 +134,7 @@ export function liveOf({ collection }: Services): LiveCollection {
 
 function toCollectionObject({ collection }: Services): Static<typeof collectionSchema> {
   const { live, bootstrapState, waitingFor } = collection;
+  const report = collection.corpus?.report ?? null;
   const current = live?.current;
   return {
     name: collection.name,
@@ -122,6 +148,7 @@ function toCollectionObject({ collection }: Services): Static<typeof collectionS
     dimensions: current?.embedder.dimensions ?? null,
     progress:
       bootstrapState?.phase === 'filling' ? { done: bootstrapState.done, total: bootstrapState.total } : null,
+    corpus: report && { ...report, skipped: { ...report.skipped }, problems: [...report.problems] },
     last_error: bootstrapState?.phase === 'failed' ? bootstrapState.error.message : null,
   };
 }

@@ -1,6 +1,7 @@
 // What the routes need of the rest of the program.
 
 import type { BootstrapState } from '../chroma/bootstrap.ts';
+import type { CorpusSummary } from '../chroma/corpus-report.ts';
 import type { LiveCollection } from '../chroma/live-collection.ts';
 import type { BatchOptions } from '../domain/options.ts';
 import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
@@ -29,6 +30,8 @@ export interface CollectionFace {
   readonly live: LiveCollection | null;
   /** null before it has begun. */
   readonly bootstrapState: BootstrapState | null;
+  /** null: there is none, or not yet. */
+  readonly corpus: { readonly report: CorpusSummary | null } | null;
   /** What questions wait for; null: nothing is in their way. */
   readonly waitingFor: string | null;
 }

@@ -6,12 +6,13 @@ import { chunkDocument } from '../../src/chroma/chunker.ts';
 import type { CorpusDocument } from '../../src/domain/corpus.ts';
 
 function documentOf(text: string, source = 'guide.md'): CorpusDocument {
-  return { id: source, title: 'Guide', source, text, metadata: { lang: 'en' } };
+  const hasHeadings = source.endsWith('.md');
+  return { id: source, title: 'Guide', source, text, metadata: { lang: 'en' }, hasHeadings, pageStarts: [] };
 }
 
 function textsOf(text: string, maxCharacters: number, minCharacters = 0, source = 'guide.md'): string[] {
   const document = documentOf(text, source);
-  return chunkDocument(document, { maxCharacters, minCharacters }).map((chunk) => chunk.text);
+  return [...chunkDocument(document, { maxCharacters, minCharacters })].map((chunk) => chunk.text);
 }
 
 const withoutSpace = (text: string) => text.replace(/\s+/g, '');
@@ -36,10 +37,8 @@ t.test('a document without text has no chunk', async (t) => {
 });
 
 t.test('chunks are numbered from 0 and carry what the document carries', async (t) => {
-  const chunks = chunkDocument(documentOf(`${sentence} `.repeat(20)), {
-    maxCharacters: 200,
-    minCharacters: 40,
-  });
+  const document = documentOf(`${sentence} `.repeat(20));
+  const chunks = [...chunkDocument(document, { maxCharacters: 200, minCharacters: 40 })];
   t.ok(chunks.length > 3);
   t.same(
     chunks.map(({ chunk }) => chunk),
@@ -96,6 +95,26 @@ t.test('plain text has no headings', async (t) => {
 t.test('long paragraphs are cut between sentences, long sentences between words', async (t) => {
   for (const chunk of textsOf(`${sentence} `.repeat(5), 150)) t.match(chunk, /\.$/);
   for (const chunk of textsOf('word '.repeat(100), 33)) t.match(chunk, /^(word ?)+$/);
+});
+
+t.test('a chunk of a document with pages says on which page it begins', async (t) => {
+  const first = `${sentence}\n\n${sentence}\n\n`;
+  const pages = { ...documentOf(`${first}\n\n${sentence}`, 'guide.pdf'), pageStarts: [0, first.length] };
+  const chunks = [...chunkDocument(pages, { maxCharacters: 100, minCharacters: 0 })];
+  t.same(
+    chunks.map(({ source, metadata }) => [source, metadata]),
+    [1, 1, 2].map((page) => [`guide.pdf#page=${page}`, { lang: 'en', page }]),
+  );
+  const [whole] = chunkDocument(pages, { maxCharacters: 1_000, minCharacters: 0 });
+  t.equal(whole?.source, 'guide.pdf#page=1');
+  const blank = { ...documentOf(sentence, 'guide.pdf'), pageStarts: [0, 0, 0] };
+  t.equal([...chunkDocument(blank, { maxCharacters: 1_000, minCharacters: 0 })][0]?.metadata.page, 3);
+});
+
+t.test('a paragraph that never ends is cut all the same, without much time or memory', async (t) => {
+  const chunks = textsOf('word '.repeat(400_000), 1_500, 300, 'notes.txt');
+  t.ok(chunks.length > 1_300);
+  t.ok(chunks.every((chunk) => chunk.length <= 1_500));
 });
 
 t.test('windows line ends are line ends', async (t) => {

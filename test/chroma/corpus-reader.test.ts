@@ -6,6 +6,7 @@ import t, { type Test } from 'tap';
 import { linesOfFile } from '../../src/chroma/corpus-lines.ts';
 import { readCorpus } from '../../src/chroma/corpus-reader.ts';
 import { CorpusReport } from '../../src/chroma/corpus-report.ts';
+import { pdf, pdfLines } from '../fakes/pdf-writer.ts';
 
 function setup(t: Test, files: Record<string, string | Buffer>) {
   const folder = t.testdir();
@@ -15,7 +16,7 @@ function setup(t: Test, files: Record<string, string | Buffer>) {
     writeFileSync(path, content);
   }
   const report = new CorpusReport();
-  const read = (path = folder) => Array.fromAsync(readCorpus(path, report));
+  const read = (path = folder) => Array.fromAsync(readCorpus(path, { report }));
   return { folder, report, read };
 }
 
@@ -48,8 +49,8 @@ t.test('hidden entries and node_modules are passed over in silence, other kinds 
     '.git/a.md': 'no',
     '.hidden.md': 'no',
     'node_modules/p/README.md': 'no',
-    'one.pdf': 'no',
-    'two.PDF': 'no',
+    'one.docx': 'no',
+    'two.DOCX': 'no',
     LICENSE: 'no',
     'yes.md': 'yes',
   });
@@ -61,10 +62,10 @@ t.test('hidden entries and node_modules are passed over in silence, other kinds 
     [...report.unsupportedFiles],
     [
       ['LICENSE', 1],
-      ['.pdf', 2],
+      ['.docx', 2],
     ],
   );
-  t.match(report.describeSkipped(), /1 × LICENSE, 2 × \.pdf/);
+  t.match(report.describeSkipped(), /1 × LICENSE, 2 × \.docx/);
 });
 
 t.test('files that are no text, empty or cannot be opened are reported, the others are read', async (t) => {
@@ -121,8 +122,18 @@ t.test('JSONL: all fields, whole numbers as ids, null as absent', async (t) => {
       title: 'T',
       source: 'https://example.org/a',
       metadata: { year: 2026, open: true, tag: 'x' },
+      hasHeadings: false,
+      pageStarts: [],
     },
-    { id: '7', text: 'Seven', title: null, source: 'c.jsonl', metadata: {} },
+    {
+      id: '7',
+      text: 'Seven',
+      title: null,
+      source: 'c.jsonl',
+      metadata: {},
+      hasHeadings: false,
+      pageStarts: [],
+    },
   ]);
   t.same(report.problems, []);
 });
@@ -186,14 +197,88 @@ t.test('problems are all counted, and a bounded number is kept', async (t) => {
 });
 
 t.test('a corpus without a document is an error that says what was there', async (t) => {
-  const { folder, read } = setup(t, { 'a.pdf': 'x', 'b.md': '' });
-  await t.rejects(read(), { code: 'corpus_empty', message: new RegExp(`${folder}.*1 × \\.pdf.*1 × empty`) });
+  const { folder, read } = setup(t, { 'a.docx': 'x', 'b.md': '', 'c.pdf': 'x' });
+  await t.rejects(read(), {
+    code: 'corpus_empty',
+    message: new RegExp(`${folder}.*1 × \\.docx.*1 × empty, 1 × damaged`),
+  });
 });
 
 t.test('a corpus that is not there is an error that names the path and the setting', async (t) => {
   const { folder, read } = setup(t, {});
   const path = join(folder, 'absent');
   await t.rejects(read(path), { code: 'corpus_unreadable', message: new RegExp(`${path}.*CORPUS_PATH`) });
+});
+
+t.test('every kind of file, whatever the case of its extension', async (t) => {
+  const { read, report } = setup(t, {
+    'A.MD': '# Title A\n\nText',
+    'b.markdown': '# Title B\n\nText',
+    'c.HTML': '<title>Title C</title><h2>Part</h2><p>Text',
+    'd.htm': '<p>Text',
+    'e.Pdf': pdf({ pages: [pdfLines('Text on one'), pdfLines('Text on two')], title: 'Title E' }),
+    'f.pdf': pdf({ pages: [pdfLines('Text')] }),
+    'g.NDJSON': lines({ id: 'x', text: 'Text' }),
+  });
+  t.same(
+    (await read()).map(({ id, title, source, hasHeadings, pageStarts }) => {
+      return [id, title, source, hasHeadings, pageStarts];
+    }),
+    [
+      ['A.MD', 'Title A', 'A.MD', true, []],
+      ['b.markdown', 'Title B', 'b.markdown', true, []],
+      ['c.HTML', 'Title C', 'c.HTML', true, []],
+      ['d.htm', 'd.htm', 'd.htm', true, []],
+      ['e.Pdf', 'Title E', 'e.Pdf', false, [0, 13]],
+      ['f.pdf', 'f.pdf', 'f.pdf', false, [0]],
+      ['x', null, 'g.NDJSON', false, []],
+    ],
+  );
+  t.equal(report.describeSkipped(), '');
+});
+
+t.test('files that cannot be taken apart are reported by kind', async (t) => {
+  const { read, report } = setup(t, {
+    'blank.html': '<script>1</script>',
+    'deep.html': '<i>'.repeat(30_000),
+    'locked.pdf': pdf({ pages: [pdfLines('Text')], isEncrypted: true }),
+    'noise.pdf': 'no',
+    'scan.pdf': pdf({ pages: [[]] }),
+    'yes.md': 'yes',
+  });
+  await read();
+  t.same(
+    report.problems.map(({ file, line, reason }) => [file, line, reason]),
+    [
+      ['blank.html', null, 'no_text'],
+      ['deep.html', null, 'too_complex'],
+      ['locked.pdf', null, 'encrypted'],
+      ['noise.pdf', null, 'damaged'],
+      ['scan.pdf', null, 'no_text'],
+    ],
+  );
+});
+
+t.test('JSONL: metadata and names that would not fit beside our own are refused', async (t) => {
+  const { folder, read, report } = setup(t, {
+    'c.jsonl': lines(
+      { id: 'ok', text: 'A', metadata: { 'a.b': 1, ü: true, toString: 'x' } },
+      { id: 'x', text: 'A', metadata: { ragmill_title: 'x' } },
+      { id: 'x', text: 'A', metadata: { 'chroma:document': 'x' } },
+      { id: 'x', text: 'A', metadata: { $and: 1 } },
+      { id: 'x', text: 'A', metadata: { '': 1 } },
+      { id: 'x', text: 'A', metadata: { k: 'x'.repeat(20_000) } },
+      { id: 'x'.repeat(3_000), text: 'A' },
+      { id: 'x', text: 'A', title: 'x'.repeat(3_000) },
+    ),
+  });
+  t.match(await read(join(folder, 'c.jsonl')), [
+    { id: 'ok', metadata: { 'a.b': 1, ü: true, toString: 'x' } },
+  ]);
+  t.same(
+    report.problems.map(({ line, reason }) => [line, reason]),
+    [2, 3, 4, 5, 6, 7, 8].map((line) => [line, 'bad_line']),
+  );
 });
 
 t.test('lines are cut alike wherever the reads end, and too long ones are passed over', async (t) => {

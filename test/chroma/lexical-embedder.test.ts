@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { indexedText, LexicalEmbedder } from '../../src/chroma/lexical-embedder.ts';
 import { CorpusStatistics } from '../../src/chroma/lexical-statistics.ts';
+import { termsOf } from '../../src/chroma/terms.ts';
 
 const corpus = [
   'Ragmill keeps one queue per GPU endpoint and grows its window.',
@@ -122,6 +123,24 @@ t.test(
     t.not(one.fingerprint, other.fingerprint);
   },
 );
+
+t.test('the commonest terms collide with nothing', async (t) => {
+  const rare = Array.from({ length: 3_000 }, (_unused, at) => `rare${at}`);
+  const common = ['glacier', 'moraine', 'lens'];
+  const { embedder, statistics } = setup(rare.map((word) => `${word} ${common.join(' ')}`));
+  t.same(new Set(statistics.commonestTerms(3)), new Set(termsOf(common.join(' '))));
+  t.same(statistics.commonestTerms(9).slice(3), [
+    'rare0',
+    'rare1',
+    'rare10',
+    'rare100',
+    'rare1000',
+    'rare1001',
+  ]);
+  const [question] = await embedder.embedQueries(['glacier']);
+  const others = await embedder.embedDocuments(rare);
+  t.equal(others.filter((vector) => question && dot(question, vector) !== 0).length, 0);
+});
 
 t.test('nothing is counted once vectors can have been made', async (t) => {
   const { statistics } = setup();

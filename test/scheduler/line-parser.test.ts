@@ -147,6 +147,7 @@ t.test('fills in the options of the batch, and lets the line override them', asy
     rag_mode: 'off',
     top_k: 100,
     max_distance: 0,
+    where: { year: { $gte: 2020 } },
     on_no_context: 'fail',
     model: 'm',
     max_tokens: 1,
@@ -158,6 +159,7 @@ t.test('fills in the options of the batch, and lets the line override them', asy
     ragMode: 'off',
     topK: 100,
     maxDistance: 0,
+    where: { year: { $gte: 2020 } },
     onNoContext: 'fail',
     model: 'm',
     maxTokens: 1,
@@ -173,6 +175,30 @@ t.test('a template that cannot be filled makes a bad line, and says what to do',
     const parsed = parseLine(Buffer.from(JSON.stringify({ ...line, template })), requestOptions);
     t.match(parsed, { code: 'invalid_field', customId: 'q1', message: /^The field "template" must have/ });
   }
+});
+
+t.test('a filter that Chroma would refuse makes a bad line, and says what to do', async (t) => {
+  const line = { custom_id: 'q1', query: 'why?' };
+  for (const [where, says] of [
+    [{}, /name a field/],
+    [{ a: 1, b: 2 }, /\$and/],
+    [{ a: { $like: 'x' } }, /unknown operator "\$like"/],
+    [{ a: { $gt: 'x' } }, /with a number/],
+    [{ a: { $in: [] } }, /list of values/],
+    [{ a: null }, /a text, a number/],
+    [{ $and: [{ a: 1 }] }, /two filters or more/],
+    [{ $where: 'x' }, /operator "\$where" where a field belongs/],
+    ['lang', /must be object/],
+  ] as const) {
+    const parsed = parseLine(Buffer.from(JSON.stringify({ ...line, where })), requestOptions);
+    t.match(parsed, { code: 'invalid_field', customId: 'q1', message: says }, JSON.stringify(where));
+  }
+  const good = {
+    $or: [{ lang: 'en' }, { $and: [{ year: { $gte: 2020 } }, { kind: { $nin: ['a', 'b'] } }] }],
+  };
+  t.match(parseLine(Buffer.from(JSON.stringify({ ...line, where: good })), requestOptions), {
+    customId: 'q1',
+  });
 });
 
 t.test('names the field that is missing or wrong, and keeps the custom_id', async (t) => {
