@@ -23,10 +23,20 @@ export async function refreshGauges(measured: Measured, dataDir: string, clock: 
   const { metrics, store, collection } = measured;
   metrics.ready.set(collection.isReady ? 1 : 0);
   metrics.collectionGeneration.set(collection.generation);
+  refreshCollection(measured);
   refreshEndpoints(measured);
   metrics.diskFree.set(await freeDiskBytes(dataDir));
   const [oldest] = (await store.activeBatches()).filter(({ ending }) => ending === null);
   metrics.oldestQueuedAge.set(oldest ? Math.max(0, unixSeconds(clock) - oldest.createdAt) : 0);
+}
+
+function refreshCollection({ metrics, collection }: Measured): void {
+  const { live, bootstrapState } = collection;
+  const filling = bootstrapState?.phase === 'filling' ? bootstrapState : { done: 0, total: 0 };
+  metrics.bootstrapChunks.set({ state: 'done' }, filling.done);
+  metrics.bootstrapChunks.set({ state: 'total' }, filling.total);
+  metrics.retrievalOutage.set((live?.outage?.durationMs ?? 0) / 1000);
+  metrics.waitingLines.set({ reason: 'retrieval' }, live?.pending ?? 0);
 }
 
 function refreshEndpoints({ metrics, pool, scheduler }: Measured): void {

@@ -57,7 +57,7 @@ function defineMetrics() {
     diskFree: gauge('disk_free_bytes', 'Free disk of the data folder'),
     waitingLines: gauge(
       'waiting_lines',
-      'Retrieved lines that wait: for room at an endpoint, for a model server to be there at all, for their next try',
+      'Lines that wait: for passages (retrieval), for room at an endpoint, for a model server to be there at all, for their next try',
       ['reason'],
     ),
     stageDuration: new Histogram({
@@ -84,9 +84,7 @@ function defineMetrics() {
       'outcome',
     ]),
     retries: counter('retries_total', 'Generations sent again, by reason', ['reason']),
-    collectionRebinds: counter('collection_rebinds_total', 'Times a stale collection handle healed itself'),
-    collectionGeneration: gauge('collection_generation', 'Build of the collection in use; 0 before READY'),
-    bootstrapDuration: gauge('bootstrap_duration_seconds', 'Time from start to READY'),
+    ...collectionMetrics(registry),
     ready: gauge('ready', '1 while the service is ready'),
     leaseLost: counter('lease_lost_total', 'Chunks whose lease ran out or was taken'),
     staleWrites: counter('stale_writes_total', 'Groups of records refused because their lease was lost'),
@@ -96,12 +94,35 @@ function defineMetrics() {
   };
 }
 
+/** Those of retrieval and of the collection that it asks. */
+function collectionMetrics(registry: Registry) {
+  const gauge = (name: string, help: string) =>
+    new Gauge({ name: `ragmill_${name}`, help, registers: [registry] });
+  return {
+    collectionRebinds: new Counter({
+      name: 'ragmill_collection_rebinds_total',
+      help: 'Times a stale collection handle healed itself',
+      registers: [registry],
+    }),
+    collectionGeneration: gauge('collection_generation', 'Build of the collection in use; 0 before READY'),
+    bootstrapDuration: gauge('bootstrap_duration_seconds', 'Time from start to READY'),
+    retrievalOutage: gauge('retrieval_outage_seconds', 'For how long retrieval has not worked; 0: it works'),
+    bootstrapChunks: new Gauge({
+      name: 'ragmill_bootstrap_chunks',
+      help: 'Chunks of the build that is being filled, those written and all of them; 0: none is',
+      labelNames: ['state'] as const,
+      registers: [registry],
+    }),
+  };
+}
+
 /** All label sets that are known beforehand. */
 function beginAtZero(metrics: Metrics): void {
   for (const status of ['created', 'completed', 'cancelled', 'expired']) metrics.batches.inc({ status }, 0);
   metrics.lines.inc({ outcome: 'succeeded', code: 'none' }, 0);
   for (const outcome of ['success', 'soft_failure', 'hard_failure']) metrics.ragOutcomes.inc({ outcome }, 0);
-  for (const reason of ['room', 'model_server', 'retry']) metrics.waitingLines.set({ reason }, 0);
+  for (const reason of ['room', 'model_server', 'retry', 'retrieval'])
+    metrics.waitingLines.set({ reason }, 0);
   for (const stage of STAGES) metrics.stageDuration.zero({ stage });
   for (const direction of ['prompt', 'completion']) metrics.tokens.inc({ direction }, 0);
   for (const reason of ['budget', 'refused']) metrics.contextCuts.inc({ reason }, 0);
