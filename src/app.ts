@@ -9,6 +9,7 @@ import { CollectionSide, type Surroundings } from './app-collection.ts';
 import { hintAtUsualPorts, howToGoOn, openPool } from './app-endpoints.ts';
 import { intakeServices } from './app-intake.ts';
 import { refreshGauges } from './app-metrics.ts';
+import { degradedPool, stageSettings, waitingAtPool } from './app-stages.ts';
 import type { Settings } from './config.ts';
 import type { BatchOptions } from './domain/options.ts';
 import { RagmillError } from './errors.ts';
@@ -128,13 +129,7 @@ async function openParts(around: Surroundings, opened: AsyncDisposableStack): Pr
     retrieve: (query, signal) => collection.retriever.retrieve(query.query, query, signal),
     generate: (task, signal) => generation.generate(task, signal),
     generateAlone: (task, signal) => generateAlone(task, signal, log),
-    generation: {
-      apiKey: settings.GPU_API_KEY ?? null,
-      maxAttempts: settings.GENERATION_MAX_ATTEMPTS,
-      totalTimeoutMs: settings.GENERATION_TIMEOUT_MS,
-      firstTokenTimeoutMs: settings.FIRST_TOKEN_TIMEOUT_MS,
-      stallTimeoutMs: settings.GENERATION_STALL_MS,
-    },
+    ...stageSettings(settings),
     defaultSystemPrompt: DEFAULT_SYSTEM_PROMPT,
     retentionHours: settings.RETENTION_HOURS,
     metrics,
@@ -157,7 +152,7 @@ function servicesOf(
     pool,
     metrics,
     readiness: () => readinessOf(around, collection, pool, stops.draining),
-    waitingFor: (model) => collection.waitingFor ?? pool.waitingFor(model),
+    waitingFor: (options) => collection.waitingFor ?? waitingAtPool(pool, settings, options),
     beforeScrape: () => refreshGauges(parts, settings.DATA_DIR, clock),
     defaultOptions: defaultOptions(settings),
     defaultSystemPrompt: DEFAULT_SYSTEM_PROMPT,
@@ -183,8 +178,9 @@ async function bringUp(
     pool.open();
     scheduler.open();
     around.log.info({ collectionGeneration: collection.generation }, 'ready');
-    if (!pool.isServing) pool.hint = await hintAtUsualPorts(around, signal);
-    const missing = pool.isServing ? null : pool.waitingFor(around.settings.MODEL ?? null);
+    const isServing = pool.isServing('generation');
+    if (!isServing) pool.hint = await hintAtUsualPorts(around, signal);
+    const missing = isServing ? null : pool.waitingFor('generation', around.settings.MODEL ?? null);
     if (missing !== null) around.log.warn(howToGoOn(missing));
     else if (pool.missing > 0)
       around.log.warn({ missing: pool.missing, gpus: pool.gpus }, 'model servers are missing');
@@ -253,8 +249,7 @@ function readinessOf(
   ];
   const degraded = [
     ...(around.settings.CORPUS_PATH === undefined ? ['default_corpus'] : []),
-    ...(pool.isServing ? [] : ['no_model_server']),
-    ...(pool.isServing && pool.missing > 0 ? ['missing_model_servers'] : []),
+    ...degradedPool(pool, around.settings),
   ];
   return {
     isReady: reasons.length === 0,

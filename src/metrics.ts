@@ -4,7 +4,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
-const STAGES = ['queued', 'retrieval', 'generation'] as const;
+const STAGES = ['queued', 'retrieval', 'rag', 'generation'] as const;
 const REQUEST_CLASSES = [
   'success',
   'hard',
@@ -57,7 +57,7 @@ function defineMetrics() {
     diskFree: gauge('disk_free_bytes', 'Free disk of the data folder'),
     waitingLines: gauge(
       'waiting_lines',
-      'Retrieved lines that wait: for room at an endpoint, for a model server to be there at all, for their next try',
+      'Retrieved lines that wait for a digest or an answer: for room at an endpoint, for a model server to be there at all, for their next try',
       ['reason'],
     ),
     stageDuration: new Histogram({
@@ -82,7 +82,7 @@ function defineMetrics() {
     hedges: counter('hedges_total', 'Second calls of lines that took long at the end: sent, won, lost', [
       'outcome',
     ]),
-    retries: counter('retries_total', 'Generations sent again, by reason', ['reason']),
+    retries: counter('retries_total', 'Calls to model servers sent again, by reason', ['reason']),
     collectionRebinds: counter('collection_rebinds_total', 'Times a stale collection handle healed itself'),
     collectionGeneration: gauge('collection_generation', 'Build of the collection in use; 0 before READY'),
     bootstrapDuration: gauge('bootstrap_duration_seconds', 'Time from start to READY'),

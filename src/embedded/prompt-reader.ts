@@ -17,15 +17,17 @@ export interface Prompt {
   readonly passages: readonly ContextPassage[] | null;
 }
 
-const CONTEXT_OPEN = /<context>(?=\s*<passage |\s*<\/context>)/;
+const CONTEXT_OPEN = /<context>(?=\s*<passage |\s*<digest>|\s*<\/context>)/;
 const CONTEXT_CLOSE = '</context>';
 const PASSAGE_OPEN = /<passage ([^<>]*)>\r?\n?/y;
 const PASSAGE_CLOSE = '</passage>';
+/** What a RAG model wrote, in the place of the passages. */
+const DIGEST = /<digest>\r?\n?([\s\S]*?)<\/digest>/;
 const TITLE = /\btitle="([^"]*)"/;
 const QUESTION_MARK = 'Question:';
 
 /** Text that looked like a tag of the fence came with its first character escaped; all other text came as it was. */
-const ESCAPED_FENCE = /&lt;(?=\s*(?:\/\s*)?(?:passage|context))/gi;
+const ESCAPED_FENCE = /&lt;(?=\s*(?:\/\s*)?(?:passage|context|digest))/gi;
 const ATTRIBUTE_ENTITIES: Readonly<Record<string, string>> = {
   '&lt;': '<',
   '&gt;': '>',
@@ -40,6 +42,8 @@ function readTitle(attributes: string): string {
 
 function readPassages(block: string): ContextPassage[] {
   const passages: ContextPassage[] = [];
+  const digest = DIGEST.exec(block)?.[1];
+  if (digest !== undefined) passages.push({ title: '', text: digest.replace(ESCAPED_FENCE, '<') });
   let at = block.indexOf('<passage ');
   while (at !== -1) {
     PASSAGE_OPEN.lastIndex = at;

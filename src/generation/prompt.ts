@@ -4,7 +4,8 @@
 // 1. What all lines of a batch share comes first, then the passages in ranking order, the question last.
 // 2. The fence around the passages is the same for every line, and no text inside can open or close it.
 // 3. Without passages the user message is the question itself, to the letter.
-// 4. An OpenAI body keeps all it has; the passages are one message of their own after its system messages.
+// 4. A digest of the passages stands in their place, inside the same fence.
+// 5. An OpenAI body keeps all it has; the passages are one message of their own after its system messages.
 
 import type { GenerationTask } from '../domain/generation.ts';
 import type { ChatMessage, LineRequest } from '../domain/line.ts';
@@ -19,7 +20,7 @@ export const DEFAULT_SYSTEM_PROMPT =
 /** What prompt building takes of a generation task. */
 export type PromptTask = Pick<
   GenerationTask,
-  'model' | 'request' | 'systemPrompt' | 'maxTokens' | 'temperature' | 'passages'
+  'model' | 'request' | 'systemPrompt' | 'maxTokens' | 'temperature' | 'passages' | 'digest'
 >;
 
 export interface ChatCompletionBody {
@@ -42,9 +43,16 @@ export function contextBlock(passages: readonly Passage[]): string {
   return `<context>\n${passages.map(passageElement).join('\n')}\n</context>`;
 }
 
-function nativeMessages({ systemPrompt, request, passages }: PromptTask): ChatMessage[] {
-  const content =
-    passages.length === 0 ? request.query : `${contextBlock(passages)}\n\nQuestion: ${request.query}`;
+/** What stands before the question: the digest where there is one, else the passages; null: nothing. */
+function contextOf({ passages, digest }: PromptTask): string | null {
+  if (digest !== null) return `<context>\n<digest>\n${escapeFence(digest)}\n</digest>\n</context>`;
+  return passages.length === 0 ? null : contextBlock(passages);
+}
+
+function nativeMessages(task: PromptTask): ChatMessage[] {
+  const { systemPrompt, request } = task;
+  const context = contextOf(task);
+  const content = context === null ? request.query : `${context}\n\nQuestion: ${request.query}`;
   const user = { role: 'user', content };
   return systemPrompt === '' ? [user] : [{ role: 'system', content: systemPrompt }, user];
 }
@@ -56,15 +64,15 @@ function buildOpenAiBody(task: PromptTask, { body }: OpenAiRequest): ChatComplet
     ...(limit === undefined || limit === null ? { max_tokens: task.maxTokens } : {}),
     temperature: body.temperature ?? task.temperature,
     model: task.model,
-    messages: withContext(body.messages, task.passages),
+    messages: withContext(body.messages, contextOf(task)),
   };
 }
 
-function withContext(messages: readonly ChatMessage[], passages: readonly Passage[]): readonly ChatMessage[] {
-  if (passages.length === 0) return messages;
+function withContext(messages: readonly ChatMessage[], context: string | null): readonly ChatMessage[] {
+  if (context === null) return messages;
   const firstOther = messages.findIndex(({ role }) => role !== 'system' && role !== 'developer');
   const place = firstOther < 0 ? messages.length : firstOther;
-  return messages.toSpliced(place, 0, { role: 'user', content: contextBlock(passages) });
+  return messages.toSpliced(place, 0, { role: 'user', content: context });
 }
 
 function passageElement({ documentId, chunk, title, text }: Passage): string {
@@ -81,7 +89,7 @@ function attributeValue(value: string): string {
 }
 
 /** Whatever a reader might take for a tag of the fence. The rest of the text stays as it is: it is often markup. */
-const LOOKS_LIKE_FENCE = /<(?=\s*(?:\/\s*)?(?:passage|context))/gi;
+const LOOKS_LIKE_FENCE = /<(?=\s*(?:\/\s*)?(?:passage|context|digest))/gi;
 
 function escapeFence(text: string): string {
   return text.replace(LOOKS_LIKE_FENCE, '&lt;');

@@ -1,12 +1,24 @@
 // The gate of an endpoint: a p-queue whose concurrency is the window. Few wait here: the backlog stays with the
 // scheduler, which can still reorder it, and what waits can be handed back unsent at any time.
+//
+// (G1) Generation goes before digests: it passes those that wait, and finds room however many of them do.
 
 import PQueue from 'p-queue';
+import type { CallStage } from '../domain/call-stage.ts';
 import type { Clock } from '../time.ts';
 
 /** The request never left: nobody is to blame. */
 export interface NotSent {
   readonly kind: 'not_sent';
+}
+
+/** Of the requests that wait, the greater goes first. */
+const PRIORITY: Readonly<Record<CallStage, number>> = { generation: 1, rag: 0 };
+
+/** What a request takes, and what it is for. */
+export interface GateRequest {
+  readonly tokens: number;
+  readonly stage: CallStage;
 }
 
 export const NOT_SENT: NotSent = { kind: 'not_sent' };
@@ -17,7 +29,7 @@ export class Gate {
   readonly #clock: Clock;
   readonly #queue: PQueue;
   /** Hand back the requests that wait. */
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Map<() => void, GateRequest>();
   /** The pause that an overloaded server asked for; null: none now. */
   #pause: AbortController | null = null;
   #tokens = 0;
@@ -53,15 +65,15 @@ export class Gate {
     return (this.inFlight + this.waiting) / this.size;
   }
 
-  /** Whether one more of so many tokens may run or wait. */
-  hasRoom(tokens: number): boolean {
+  /** Whether one more may run or wait. */
+  hasRoom(request: GateRequest): boolean {
     const waitingMax = Math.max(2, Math.floor(this.size / 8));
-    return this.#takes(this.size + waitingMax, tokens);
+    return this.#takes(this.size + waitingMax, request);
   }
 
-  /** Whether one more of so many tokens would run at once. */
-  isIdle(tokens: number): boolean {
-    return this.#takes(this.size, tokens);
+  /** Whether one more would run at once. */
+  isIdle(request: GateRequest): boolean {
+    return this.#takes(this.size, request);
   }
 
   /** In a pause, rather than not opened yet. */
@@ -106,32 +118,42 @@ export class Gate {
   }
 
   /** Runs the request when its turn comes; `not_sent`: it was handed back before. */
-  async run<Ending>(request: () => Promise<Ending>, tokens: number): Promise<Ending | NotSent> {
+  async run<Ending>(send: () => Promise<Ending>, request: GateRequest): Promise<Ending | NotSent> {
     const { promise: released, resolve } = Promise.withResolvers<NotSent>();
     const release = () => resolve(NOT_SENT);
-    this.#waiting.add(release);
-    this.#tokens += tokens;
-    const ran = this.#queue.add(() => {
-      this.#waiting.delete(release);
-      return request();
-    });
+    this.#waiting.set(release, request);
+    this.#tokens += request.tokens;
+    const ran = this.#queue.add(
+      () => {
+        this.#waiting.delete(release);
+        return send();
+      },
+      { priority: PRIORITY[request.stage] },
+    );
     try {
       return await Promise.race([ran, released]);
     } finally {
-      this.#tokens -= tokens;
+      this.#tokens -= request.tokens;
     }
   }
 
   /** Hands back what waits; what is in flight goes on. */
   releaseWaiting(): void {
-    for (const release of this.#waiting) release();
+    for (const release of this.#waiting.keys()) release();
     this.#waiting.clear();
     this.#queue.clear();
   }
 
-  #takes(requestsMax: number, tokens: number): boolean {
-    const inHand = this.inFlight + this.waiting;
-    const fits = this.tokensMax === null || this.#tokens === 0 || this.#tokens + tokens <= this.tokensMax;
-    return !this.isClosed && inHand < requestsMax && fits;
+  /** What waits and would be passed is not in its way. */
+  #takes(requestsMax: number, { tokens, stage }: GateRequest): boolean {
+    let ahead = this.inFlight + this.waiting;
+    let tokensAhead = this.#tokens;
+    for (const waiting of this.#waiting.values()) {
+      if (PRIORITY[waiting.stage] >= PRIORITY[stage]) continue;
+      ahead -= 1;
+      tokensAhead -= waiting.tokens;
+    }
+    const fits = this.tokensMax === null || tokensAhead === 0 || tokensAhead + tokens <= this.tokensMax;
+    return !this.isClosed && ahead < requestsMax && fits;
   }
 }

@@ -13,6 +13,7 @@ export function leasedChunk(batchId = 'b1', openLines = 1): LeasedChunk {
     controller: new AbortController(),
     bytes: 100,
     openLines,
+    digestLines: 0,
     isPartial: false,
     isLimited: false,
     isPausing: false,

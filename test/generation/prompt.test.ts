@@ -23,6 +23,7 @@ function task(changes: Partial<PromptTask> = {}): PromptTask {
     maxTokens: 256,
     temperature: 0,
     passages: [passage()],
+    digest: null,
     ...changes,
   };
 }

@@ -54,7 +54,7 @@ class World {
         },
         ...limits.store,
       }),
-      horizonLines: () => limits.lines ?? 10,
+      horizonLines: (stage) => (stage === 'generation' ? (limits.lines ?? 10) : 0),
       horizonBytes: limits.bytes ?? 1_000_000,
       hand: this.#hand(),
       isOpen: () => this.isOpen,
@@ -74,6 +74,9 @@ class World {
     return {
       get lines() {
         return world.lines();
+      },
+      get digestLines() {
+        return 0;
       },
       get bytes() {
         return world.inHand.reduce((sum, item) => sum + item.text.length, 0);
