@@ -1,7 +1,9 @@
 // The gate of an endpoint: a p-queue whose concurrency is the window. Few wait here: the backlog stays with the
 // scheduler, which can still reorder it, and what waits can be handed back unsent at any time.
 //
-// (G1) Generation goes before digests: it passes those that wait, and finds room however many of them do.
+// (G1) Generation goes before digests: it finds room however many of them wait, and passes them.
+// (G2) A digest that waits is passed by as many as the gate holds, and no more: whoever answers from digests needs them, and
+//      others may have answers to make without end.
 
 import PQueue from 'p-queue';
 import type { CallStage } from '../domain/call-stage.ts';
@@ -11,9 +13,6 @@ import type { Clock } from '../time.ts';
 export interface NotSent {
   readonly kind: 'not_sent';
 }
-
-/** Of the requests that wait, the greater goes first. */
-const PRIORITY: Readonly<Record<CallStage, number>> = { generation: 1, rag: 0 };
 
 /** What a request takes, and what it is for. */
 export interface GateRequest {
@@ -33,6 +32,8 @@ export class Gate {
   /** The pause that an overloaded server asked for; null: none now. */
   #pause: AbortController | null = null;
   #tokens = 0;
+  /** Requests that have come so far. */
+  #come = 0;
 
   /** Closed until open(). */
   constructor(size: number, clock: Clock) {
@@ -67,8 +68,7 @@ export class Gate {
 
   /** Whether one more may run or wait. */
   hasRoom(request: GateRequest): boolean {
-    const waitingMax = Math.max(2, Math.floor(this.size / 8));
-    return this.#takes(this.size + waitingMax, request);
+    return this.#takes(this.#capacity, request);
   }
 
   /** Whether one more would run at once. */
@@ -128,7 +128,7 @@ export class Gate {
         this.#waiting.delete(release);
         return send();
       },
-      { priority: PRIORITY[request.stage] },
+      { priority: this.#priorityOf(request) },
     );
     try {
       return await Promise.race([ran, released]);
@@ -144,12 +144,23 @@ export class Gate {
     this.#queue.clear();
   }
 
-  /** What waits and would be passed is not in its way. */
+  /** In flight and waiting, at most. */
+  get #capacity(): number {
+    return this.size + Math.max(2, Math.floor(this.size / 8));
+  }
+
+  /** The greater goes first: whoever has come first, a digest as if it had come a gateful later. */
+  #priorityOf({ stage }: GateRequest): number {
+    this.#come += 1;
+    return -(this.#come + (stage === 'rag' ? this.#capacity : 0));
+  }
+
+  /** Digests that wait are not in the way of an answer. */
   #takes(requestsMax: number, { tokens, stage }: GateRequest): boolean {
     let ahead = this.inFlight + this.waiting;
     let tokensAhead = this.#tokens;
-    for (const waiting of this.#waiting.values()) {
-      if (PRIORITY[waiting.stage] >= PRIORITY[stage]) continue;
+    for (const waiting of stage === 'generation' ? this.#waiting.values() : []) {
+      if (waiting.stage === 'generation') continue;
       ahead -= 1;
       tokensAhead -= waiting.tokens;
     }
