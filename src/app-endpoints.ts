@@ -1,6 +1,7 @@
 // The part of the composition that knows the model servers: where they may be, and the pool that finds them.
 
 import type { Surroundings } from './app-collection.ts';
+import { ALL_ROLES } from './domain/call-stage.ts';
 import { EndpointProcess } from './embedded/endpoint-process.ts';
 import {
   type EndpointCandidate,
@@ -10,6 +11,7 @@ import {
 } from './gpu-pool/candidates.ts';
 import { countGpus } from './gpu-pool/gpu-count.ts';
 import { GpuPool, type GpusFound } from './gpu-pool/gpu-pool.ts';
+import { GENERATION_LIST, withRoles } from './gpu-pool/roles.ts';
 import { createEndpointSeries, type Metrics } from './metrics.ts';
 import { inspectServer } from './model-server/inspect-server.ts';
 import { ModelServerClient } from './model-server/model-server-client.ts';
@@ -71,13 +73,17 @@ async function endpointCandidates(
   if (settings.EMBEDDED_MODEL === 'on') {
     const embedded = new EndpointProcess({ clock, log });
     opened.defer(() => embedded.stop());
-    return [
-      { name: 'embedded', url: await embedded.start(), model: null, kind: 'generic', isExpected: true },
-    ];
+    const url = await embedded.start();
+    return [{ name: 'embedded', url, model: null, kind: 'generic', isExpected: true, roles: ALL_ROLES }];
   }
-  return settings.GPU_ENDPOINTS === undefined
-    ? sequentialCandidates(settings.GPU_HOST, settings.GPU_BASE_PORT, gpus)
-    : parseEndpoints(settings.GPU_ENDPOINTS);
+  const { GPU_ENDPOINTS, GPU_HOST, GPU_BASE_PORT, GENERATION_ENDPOINTS } = settings;
+  const candidates =
+    GPU_ENDPOINTS === undefined
+      ? sequentialCandidates(GPU_HOST, GPU_BASE_PORT, gpus)
+      : parseEndpoints(GPU_ENDPOINTS);
+  return GENERATION_ENDPOINTS === undefined
+    ? candidates
+    : withRoles(candidates, parseEndpoints(GENERATION_ENDPOINTS, GENERATION_LIST));
 }
 
 /** Where the usual servers listen by themselves. */
@@ -89,8 +95,8 @@ export async function hintAtUsualPorts(
   { settings, clock }: Surroundings,
   signal: AbortSignal,
 ): Promise<string | null> {
-  const { GPU_HOST: host, GPU_ENDPOINTS, EMBEDDED_MODEL } = settings;
-  if (GPU_ENDPOINTS !== undefined || EMBEDDED_MODEL === 'on') return null;
+  const { GPU_HOST: host, GPU_ENDPOINTS, GENERATION_ENDPOINTS, EMBEDDED_MODEL } = settings;
+  if ((GENERATION_ENDPOINTS ?? GPU_ENDPOINTS) !== undefined || EMBEDDED_MODEL === 'on') return null;
   const client = new ModelServerClient(clock);
   try {
     for (const [name, port] of Object.entries(USUAL_PORTS)) {

@@ -2,6 +2,7 @@
 
 import type { CollectionSide } from './app-collection.ts';
 import { freeDiskBytes } from './app-intake.ts';
+import { CALL_STAGES } from './domain/call-stage.ts';
 import type { GpuPool } from './gpu-pool/gpu-pool.ts';
 import type { Metrics } from './metrics.ts';
 import type { Scheduler } from './scheduler/scheduler.ts';
@@ -40,10 +41,10 @@ function refreshCollection({ metrics, collection }: Measured): void {
 }
 
 function refreshEndpoints({ metrics, pool, scheduler }: Measured): void {
-  const { room, retry } = scheduler.waiting;
-  metrics.waitingLines.set({ reason: pool.isServing ? 'room' : 'model_server' }, room);
-  metrics.waitingLines.set({ reason: pool.isServing ? 'model_server' : 'room' }, 0);
-  metrics.waitingLines.set({ reason: 'retry' }, retry);
+  const { waiting } = scheduler;
+  const lines = { room: 0, model_server: 0, retry: waiting.retry };
+  for (const stage of CALL_STAGES) lines[pool.isServing(stage) ? 'room' : 'model_server'] += waiting[stage];
+  for (const [reason, count] of Object.entries(lines)) metrics.waitingLines.set({ reason }, count);
   for (const endpoint of pool.endpoints) {
     const labels = { endpoint: endpoint.name };
     metrics.endpointBreakerState.set(labels, BREAKER_VALUES[endpoint.breakerState]);

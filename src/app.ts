@@ -9,6 +9,7 @@ import { CollectionSide, type Surroundings, usesDefaultCorpus } from './app-coll
 import { hintAtUsualPorts, howToGoOn, openPool } from './app-endpoints.ts';
 import { intakeServices } from './app-intake.ts';
 import { refreshGauges } from './app-metrics.ts';
+import { degradedPool, stageSettings, waitingAtPool } from './app-stages.ts';
 import type { Settings } from './config.ts';
 import type { BatchOptions } from './domain/options.ts';
 import { RagmillError } from './errors.ts';
@@ -129,14 +130,7 @@ async function openParts(around: Surroundings, opened: AsyncDisposableStack): Pr
     collectionGeneration: () => collection.generation,
     generate: (task, signal) => generation.generate(task, signal),
     generateAlone: (task, signal) => generateAlone(task, signal, log),
-    generation: {
-      apiKey: settings.GPU_API_KEY ?? null,
-      maxAttempts: settings.GENERATION_MAX_ATTEMPTS,
-      totalTimeoutMs: settings.GENERATION_TIMEOUT_MS,
-      firstTokenTimeoutMs: settings.FIRST_TOKEN_TIMEOUT_MS,
-      stallTimeoutMs: settings.GENERATION_STALL_MS,
-      contextTokens: settings.MODEL_CONTEXT_TOKENS ?? null,
-    },
+    ...stageSettings(settings),
     defaultSystemPrompt: DEFAULT_SYSTEM_PROMPT,
     retentionHours: settings.RETENTION_HOURS,
     metrics,
@@ -161,7 +155,7 @@ function servicesOf(
     pool,
     metrics,
     readiness: () => readinessOf(around, collection, pool, stops.draining),
-    waitingFor: (model) => collection.waitingFor ?? pool.waitingFor(model),
+    waitingFor: (options) => collection.waitingFor ?? waitingAtPool(pool, settings, options),
     beforeScrape: () => refreshGauges(parts, settings.DATA_DIR, clock),
     defaultOptions: defaultOptions(settings),
     defaultSystemPrompt: DEFAULT_SYSTEM_PROMPT,
@@ -187,8 +181,9 @@ async function bringUp(
     pool.open();
     scheduler.open();
     around.log.info({ collectionGeneration: collection.generation }, 'ready');
-    if (!pool.isServing) pool.hint = await hintAtUsualPorts(around, signal);
-    const missing = pool.isServing ? null : pool.waitingFor(around.settings.MODEL ?? null);
+    const isServing = pool.isServing('generation');
+    if (!isServing) pool.hint = await hintAtUsualPorts(around, signal);
+    const missing = isServing ? null : pool.waitingFor('generation', around.settings.MODEL ?? null);
     if (missing !== null) around.log.warn(howToGoOn(missing));
     else if (pool.missing > 0)
       around.log.warn({ missing: pool.missing, gpus: pool.gpus }, 'model servers are missing');
@@ -260,8 +255,7 @@ function readinessOf(
   const degraded = [
     ...(usesDefaultCorpus(around.settings) ? ['default_corpus'] : []),
     ...collection.troubles,
-    ...(pool.isServing ? [] : ['no_model_server']),
-    ...(pool.isServing && pool.missing > 0 ? ['missing_model_servers'] : []),
+    ...degradedPool(pool, around.settings),
   ];
   return {
     isReady: reasons.length === 0,

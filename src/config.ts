@@ -124,7 +124,7 @@ export const settingsSchema = Type.Object({
     description: 'on: answer with the built-in extractive model instead of model servers',
   }),
 
-  RAG_MODE: Type.Enum(['retrieve', 'off'], {
+  RAG_MODE: Type.Enum(['retrieve', 'digest', 'off'], {
     default: 'retrieve',
     description: 'Default rag_mode of a batch',
   }),
@@ -133,10 +133,25 @@ export const settingsSchema = Type.Object({
     Type.Number({ minimum: 0, description: 'Default max_distance of a batch' }),
   ),
   RETRIEVAL_TIMEOUT_MS: milliseconds(5_000, 'Time for one retrieval call'),
-  RAG_MAX_ATTEMPTS: count(3, 100, 'Retrieval attempts of a line'),
+  RAG_MAX_ATTEMPTS: count(3, 100, 'Attempts of a line at retrieval, and at its digest'),
   RAG_OUTAGE_MS: milliseconds(
     600_000,
     'How long lines wait for Chroma, the embedder or the RAG model before they fail',
+  ),
+  RAG_MODEL: Type.Optional(
+    Type.String({
+      description:
+        "Model that writes digests; unset: the batch's, with GENERATION_ENDPOINTS each endpoint's first chat model",
+    }),
+  ),
+  RAG_TIMEOUT_MS: milliseconds(120_000, 'Time for one whole digest'),
+  RAG_DIGEST_MAX_TOKENS: count(512, 1_000_000, 'Most tokens of a digest; one cut off there is not used'),
+
+  GENERATION_ENDPOINTS: Type.Optional(
+    Type.String({
+      description:
+        'Model servers that answer, written as GPU_ENDPOINTS, which then write the digests; unset: the same ones',
+    }),
   ),
 
   GENERATION_TIMEOUT_MS: milliseconds(1_800_000, 'Time for one whole answer'),
@@ -216,6 +231,9 @@ export function readSettings(environment: NodeJS.ProcessEnv): Settings {
   }
   if (given.EMBEDDED_MODEL === 'on' && given.GPU_ENDPOINTS !== undefined) {
     problems.push('EMBEDDED_MODEL=on and GPU_ENDPOINTS exclude each other: unset one');
+  }
+  if (given.EMBEDDED_MODEL === 'on' && given.GENERATION_ENDPOINTS !== undefined) {
+    problems.push('EMBEDDED_MODEL=on and GENERATION_ENDPOINTS exclude each other: unset one');
   }
   if (given.CHROMA_URL !== undefined && !isHttpUrl(given.CHROMA_URL)) {
     problems.push('CHROMA_URL must be a URL such as http://127.0.0.1:8000');

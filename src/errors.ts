@@ -46,8 +46,14 @@ export const catalogue = {
   duplicate_custom_id: { status: 422, title: 'The custom_id stands on an earlier line' },
 
   // a line's way through the stages
-  rag_unavailable: { status: 500, title: 'Retrieval could not be reached' },
-  rag_timeout: { status: 500, title: 'Retrieval took too long' },
+  rag_unavailable: { status: 500, title: 'Retrieval or the RAG model could not be reached' },
+  rag_timeout: { status: 500, title: 'Retrieval or the RAG model took too long' },
+  rag_overloaded: { status: 500, title: 'The RAG model has no room' },
+  rag_misconfigured: { status: 500, title: 'The RAG model is not served' },
+  rag_failed: { status: 500, title: 'The RAG model failed' },
+  digest_refused: { status: 500, title: 'The RAG model wrote no digest' },
+  digest_cut: { status: 500, title: 'The digest was cut off' },
+  digest_too_short: { status: 500, title: 'The digest is too short' },
   no_context: { status: 500, title: 'No context was found and the batch asks for one' },
   nothing_found: { status: 500, title: 'Retrieval found nothing' },
   query_unusable: { status: 500, title: 'The question could not be embedded' },

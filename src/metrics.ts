@@ -4,7 +4,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
-const STAGES = ['queued', 'retrieval', 'generation'] as const;
+const STAGES = ['queued', 'retrieval', 'rag', 'generation'] as const;
 const REQUEST_CLASSES = [
   'success',
   'hard',
@@ -83,7 +83,7 @@ function defineMetrics() {
     hedges: counter('hedges_total', 'Second calls of lines that took long at the end: sent, won, lost', [
       'outcome',
     ]),
-    retries: counter('retries_total', 'Generations sent again, by reason', ['reason']),
+    retries: counter('retries_total', 'Calls to model servers sent again, by reason', ['reason']),
     ...collectionMetrics(registry),
     ready: gauge('ready', '1 while the service is ready'),
     leaseLost: counter('lease_lost_total', 'Chunks whose lease ran out or was taken'),

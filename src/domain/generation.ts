@@ -1,4 +1,4 @@
-// The work order of one generation and its ending: plain data, because it crosses a thread boundary.
+// The work order of one call to a model server and its ending: plain data, because it crosses a thread boundary.
 
 import type { ModelFailure } from './failure.ts';
 import type { LineRequest } from './line.ts';
@@ -25,8 +25,10 @@ export interface GenerationTask {
   readonly template: string | null;
   readonly maxTokens: number;
   readonly temperature: number;
-  /** Empty: the original question goes alone. */
+  /** What the answer may cite, and, without a digest, what stands in the prompt. Empty: the question goes alone. */
   readonly passages: readonly Passage[];
+  /** Stands in the place of the passages; null: there is none. */
+  readonly digest: string | null;
   readonly totalTimeoutMs: number;
   readonly firstTokenTimeoutMs: number;
   readonly stallTimeoutMs: number;

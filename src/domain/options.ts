@@ -5,8 +5,8 @@ import type { Where } from './where.ts';
 
 /** The options that apply to one request. */
 export interface RequestOptions {
-  /** `off`: the question goes to the model alone. */
-  readonly ragMode: 'retrieve' | 'off';
+  /** `digest`: the RAG model writes what answers the question in the passages; `off`: the question goes alone. */
+  readonly ragMode: 'retrieve' | 'digest' | 'off';
   /** Passages asked for per question. */
   readonly topK: number;
   /** Passages farther than this are not used; null: any distance. */

@@ -1,17 +1,18 @@
 // The ending of a line, as it enters the result log.
 
+import type { CallStage } from './call-stage.ts';
 import type { ContextCut, Passage } from './passage.ts';
 
 export type RecordStatus = 'succeeded' | 'failed' | 'cancelled' | 'expired';
 
 export type RagStatus = 'success' | 'soft_failure' | 'hard_failure';
 
-export type Stage = 'input' | 'rag' | 'generation';
+export type Stage = 'input' | CallStage;
 
 /** A passage as it is kept: its distance belongs to the question. */
 export type KeptPassage = Omit<Passage, 'distance'>;
 
-/** One try of a generation. */
+/** One call to a model server. */
 export interface Attempt {
   readonly endpoint: string;
   /** `success`, or the class of the failure. */
@@ -32,6 +33,20 @@ export interface RecordDetails {
   readonly promptHash: string | null;
   /** The model that was asked for; null where nothing was sent. */
   readonly model: string | null;
+  /** null where no digest was asked for; records of earlier releases do not have it. */
+  readonly digest?: DigestDetails | null;
+}
+
+/** The same of the call that wrote the line's digest. */
+export interface DigestDetails {
+  readonly attempts: readonly Attempt[];
+  readonly promptHash: string | null;
+  /** How its passages were cut to fit; absent: they were not. */
+  readonly contextCut?: ContextCut;
+  readonly model: string | null;
+  readonly maxTokens: number;
+  /** What stood in the line's prompt in the place of the passages; null: it could not be used. */
+  readonly text: string | null;
 }
 
 /** A record on its way into the store, which gives it its seq. */

@@ -21,18 +21,20 @@ export interface Prompt {
   readonly passages: readonly ContextPassage[] | null;
 }
 
-const CONTEXT_OPEN = /<context>(?=\s*<passage |\s*<\/context>)/;
+const CONTEXT_OPEN = /<context>(?=\s*<passage |\s*<digest>|\s*<\/context>)/;
 const CONTEXT_CLOSE = '</context>';
 const PASSAGE_OPEN = /<passage ([^<>]*)>\r?\n?/y;
 const PASSAGE_CLOSE = '</passage>';
 const LABEL = /\bid="([^"]*)"/;
 const TITLE = /\btitle="([^"]*)"/;
 const QUESTION_MARK = 'Question:';
+/** What a RAG model wrote, in the place of the passages. */
+const DIGEST = /<digest>\r?\n?([\s\S]*?)<\/digest>/;
 
 /** Text that looked like a tag of the fence, or like a special token, came broken up by a dot; all other text came as it was. */
 const BREAK = /(?<=[<＜﹤[［]|&lt;)·/giu;
 /** As other programs escape the fence. */
-const ESCAPED_FENCE = /&lt;(?=\s*(?:\/\s*)?(?:passage|context))/gi;
+const ESCAPED_FENCE = /&lt;(?=\s*(?:\/\s*)?(?:passage|context|digest))/gi;
 const ATTRIBUTE_ENTITIES: Readonly<Record<string, string>> = {
   '&lt;': '<',
   '&gt;': '>',
@@ -46,8 +48,14 @@ function readAttribute(attributes: string, name: RegExp): string {
   return plain.replace(BREAK, '');
 }
 
+function plainText(text: string): string {
+  return text.replace(ESCAPED_FENCE, '<').replace(BREAK, '');
+}
+
 function readPassages(block: string): ContextPassage[] {
   const passages: ContextPassage[] = [];
+  const digest = DIGEST.exec(block)?.[1];
+  if (digest !== undefined) passages.push({ label: '', title: '', text: plainText(digest) });
   let at = block.indexOf('<passage ');
   while (at !== -1) {
     PASSAGE_OPEN.lastIndex = at;
@@ -57,7 +65,7 @@ function readPassages(block: string): ContextPassage[] {
     const end = close === -1 ? block.length : close;
     if (opening !== null) {
       const [, attributes = ''] = opening;
-      const text = block.slice(start, end).replace(ESCAPED_FENCE, '<').replace(BREAK, '');
+      const text = plainText(block.slice(start, end));
       passages.push({
         label: readAttribute(attributes, LABEL),
         title: readAttribute(attributes, TITLE),

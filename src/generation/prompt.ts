@@ -5,7 +5,8 @@
 // 2. The fence around the passages is the same for every line, and no text inside can open or close it.
 // 3. Without passages and without a template the user message is the question itself, to the letter; the question is
 //    the user's own, and is never changed.
-// 4. An OpenAI body keeps all it has; the passages are one message of their own after its system messages.
+// 4. A digest of the passages stands in their place, inside the same fence.
+// 5. An OpenAI body keeps all it has; the passages are one message of their own after its system messages.
 
 import type { GenerationTask } from '../domain/generation.ts';
 import type { ChatMessage, LineRequest } from '../domain/line.ts';
@@ -24,7 +25,7 @@ export const DEFAULT_SYSTEM_PROMPT =
 /** What prompt building takes of a generation task. */
 export type PromptTask = Pick<
   GenerationTask,
-  'model' | 'request' | 'systemPrompt' | 'template' | 'maxTokens' | 'temperature' | 'passages'
+  'model' | 'request' | 'systemPrompt' | 'template' | 'maxTokens' | 'temperature' | 'passages' | 'digest'
 >;
 
 export interface ChatCompletionBody {
@@ -56,15 +57,21 @@ export function contextBlock(passages: readonly Passage[]): string {
   return `<context>\n${passages.map(passageElement).join('\n')}\n</context>`;
 }
 
+/** What stands before the question: the digest where there is one, else the passages; null: nothing. */
+function contextOf({ passages, digest }: PromptTask): string | null {
+  if (digest !== null) return `<context>\n<digest>\n${defused(digest)}\n</digest>\n</context>`;
+  return passages.length === 0 ? null : contextBlock(passages);
+}
+
 export function passageElement(passage: Passage): string {
   const { title, text } = passage;
   const titleAttribute = title === null ? '' : ` title="${attributeValue(title)}"`;
   return `<passage id="${passageLabel(passage)}"${titleAttribute}>\n${defused(text)}\n</passage>`;
 }
 
-function nativeMessages({ systemPrompt, template, passages }: PromptTask, query: string): ChatMessage[] {
-  const context = passages.length === 0 ? null : contextBlock(passages);
-  const user = { role: 'user', content: userContent(template, context, query) };
+function nativeMessages(task: PromptTask, query: string): ChatMessage[] {
+  const { systemPrompt, template } = task;
+  const user = { role: 'user', content: userContent(template, contextOf(task), query) };
   return systemPrompt === '' ? [user] : [{ role: 'system', content: systemPrompt }, user];
 }
 
@@ -80,15 +87,15 @@ function buildOpenAiBody(task: PromptTask, { body }: OpenAiRequest): ChatComplet
     ...(limit === undefined || limit === null ? { max_tokens: task.maxTokens } : {}),
     temperature: body.temperature ?? task.temperature,
     model: task.model,
-    messages: withContext(body.messages, task.passages),
+    messages: withContext(body.messages, contextOf(task)),
   };
 }
 
-function withContext(messages: readonly ChatMessage[], passages: readonly Passage[]): readonly ChatMessage[] {
-  if (passages.length === 0) return messages;
+function withContext(messages: readonly ChatMessage[], context: string | null): readonly ChatMessage[] {
+  if (context === null) return messages;
   const firstOther = messages.findIndex(({ role }) => role !== 'system' && role !== 'developer');
   const place = firstOther < 0 ? messages.length : firstOther;
-  return messages.toSpliced(place, 0, { role: 'user', content: contextBlock(passages) });
+  return messages.toSpliced(place, 0, { role: 'user', content: context });
 }
 
 const ATTRIBUTE_ESCAPES = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' } as const;

@@ -58,7 +58,7 @@ const AHEAD_MAX = 80;
 /** What follows the opener of a tag of the fence, or of a token, when its spelling is folded. */
 const DANGEROUS = new RegExp(
   [
-    `[ /]*(?:${['passage', 'context'].map((word) => [...word].join(' ?')).join('|')})`,
+    `[ /]*(?:${['passage', 'context', 'digest'].map((word) => [...word].join(' ?')).join('|')})`,
     // ChatML and its kin, DeepSeek, Llama 3, Phi, GLM, Cohere; Gemma.
     String.raw`\|[^ |<>]{1,64}\|?>|[a-z_]{1,30}\|>|/?(?:start|end)_of_[a-z]+>`,
     // Llama 2, Mistral, and others that open or end a turn.

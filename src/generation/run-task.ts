@@ -49,15 +49,20 @@ export function promptHash(body: ChatCompletionBody): string {
 function fittingPrompt(task: GenerationTask): Prompt {
   const { contextTokens, bytesPerToken } = task;
   const whole = wholePrompt(task);
-  if (contextTokens === null || task.passages.length === 0) return whole;
+  if (contextTokens === null || !canBeCut(task)) return whole;
   const maxBytes = budgetBytes(whole.body, { contextTokens, bytesPerToken });
   return promptBytes(whole.body) <= maxBytes ? whole : (promptWithin(task, maxBytes) ?? whole);
+}
+
+/** A digest is short, and stays whole. */
+function canBeCut({ passages, digest: text }: GenerationTask): boolean {
+  return passages.length > 0 && text === null;
 }
 
 /** What to send when a prompt was refused for its length; null: it was not, or there is nothing to leave out. */
 function shorterPrompt(task: GenerationTask, sent: Prompt, outcome: ChatOutcome): Prompt | null {
   if (outcome.kind !== 'failure' || outcome.tooLong === undefined) return null;
-  if (task.passages.length === 0 || sent.cut?.passages === 0) return null;
+  if (!canBeCut(task) || sent.cut?.passages === 0) return null;
   return promptWithin(task, bytesAfterRefusal(task, sent, outcome.tooLong)) ?? promptWithout(task);
 }
 

@@ -1,5 +1,6 @@
 // Where model servers may be: the list the settings give, or the sequential ports of one host.
 
+import { ALL_ROLES, type CallStage } from '../domain/call-stage.ts';
 import { SERVER_KINDS, type ServerKind } from '../domain/server-kind.ts';
 import { RagmillError } from '../errors.ts';
 
@@ -14,7 +15,19 @@ export interface EndpointCandidate {
   readonly kind: ServerKind | null;
   /** true: the settings name it, so it should be there; false: a port that may well be empty. */
   readonly isExpected: boolean;
+  /** What it may be called for. */
+  readonly roles: ReadonlySet<CallStage>;
 }
+
+/** A setting that lists endpoints. */
+export interface EndpointList {
+  /** For error messages. */
+  readonly setting: string;
+  /** Endpoints without a name are called this and their place in the list. */
+  readonly prefix: string;
+}
+
+export const GPU_LIST: EndpointList = { setting: 'GPU_ENDPOINTS', prefix: 'gpu' };
 
 /** Fewest sequential ports that are looked at, holes included. */
 const SEQUENTIAL_PORTS_MIN = 8;
@@ -33,63 +46,65 @@ export function sequentialCandidates(host: string, basePort: number, gpus: numbe
     model: null,
     kind: null,
     isExpected: false,
+    roles: ALL_ROLES,
   }));
 }
 
 /**
- * Reads `GPU_ENDPOINTS`: comma-separated entries, each `[name=]url[;kind=…][;model=…]`. Throws `config_invalid` naming the
- * entry.
+ * Reads `GPU_ENDPOINTS` and its like: comma-separated entries, each `[name=]url[;kind=…][;model=…]`. Throws
+ * `config_invalid` naming the entry.
  */
-export function parseEndpoints(list: string): EndpointCandidate[] {
+export function parseEndpoints(list: string, from: EndpointList = GPU_LIST): EndpointCandidate[] {
   const candidates = list
     .split(',')
     .map((entry) => entry.trim())
     .filter((entry) => entry !== '')
-    .map(parseEntry);
-  if (candidates.length === 0) throw new RagmillError('config_invalid', 'GPU_ENDPOINTS names no endpoint.');
-  const names = new Set(candidates.map((candidate) => candidate.name));
-  if (names.size < candidates.length) {
-    throw new RagmillError(
-      'config_invalid',
-      'GPU_ENDPOINTS names two endpoints alike. Give each its own name.',
-    );
-  }
+    .map((entry, index) => parseEntry(entry, index, from));
+  if (candidates.length === 0) throw new RagmillError('config_invalid', `${from.setting} names no endpoint.`);
+  refuseNamesakes(candidates, from.setting);
   const urls = new Set(candidates.map((candidate) => candidate.url));
   if (urls.size < candidates.length) {
     throw new RagmillError(
       'config_invalid',
-      'GPU_ENDPOINTS names one server twice: it would get twice its window.',
+      `${from.setting} names one server twice: it would get twice its window.`,
     );
   }
   return candidates;
 }
 
-function parseEntry(entry: string, index: number): EndpointCandidate {
+/** Throws `config_invalid` when two have the same name. */
+export function refuseNamesakes(candidates: readonly EndpointCandidate[], setting: string): void {
+  const names = new Set(candidates.map((candidate) => candidate.name));
+  if (names.size === candidates.length) return;
+  throw new RagmillError('config_invalid', `${setting} names two endpoints alike. Give each its own name.`);
+}
+
+function parseEntry(entry: string, index: number, from: EndpointList): EndpointCandidate {
   const [address = '', ...settings] = entry.split(';').map((part) => part.trim());
   const named = /^([A-Za-z0-9._-]+)=(.*)$/.exec(address);
   const url = named?.[2] ?? address;
+  const invalid = (why: string) =>
+    new RagmillError('config_invalid', `${from.setting}: in "${entry}", ${why}.`);
   let parsed: URL;
   try {
     parsed = new URL(url);
   } catch {
-    throw invalid(entry, `"${url}" is not a URL; write http://host:port`);
+    throw invalid(`"${url}" is not a URL; write http://host:port`);
   }
-  if (!/^https?:$/.test(parsed.protocol)) throw invalid(entry, 'only http:// and https:// are supported');
-  if (parsed.username || parsed.password)
-    throw invalid(entry, 'put the key into GPU_API_KEY, not into the URL');
-  const { model, kind } = parseSettings(entry, settings);
+  if (!/^https?:$/.test(parsed.protocol)) throw invalid('only http:// and https:// are supported');
+  if (parsed.username || parsed.password) throw invalid('put the key into GPU_API_KEY, not into the URL');
   return {
-    name: named?.[1] ?? `gpu-${index}`,
+    name: named?.[1] ?? `${from.prefix}-${index}`,
     url: `${parsed.origin}${basePath(parsed)}`,
-    model,
-    kind,
+    ...parseSettings(settings, invalid),
     isExpected: true,
+    roles: ALL_ROLES,
   };
 }
 
 function parseSettings(
-  entry: string,
   settings: readonly string[],
+  invalid: (why: string) => RagmillError,
 ): Pick<EndpointCandidate, 'model' | 'kind'> {
   let model: string | null = null;
   let kind: ServerKind | null = null;
@@ -99,7 +114,7 @@ function parseSettings(
     else if (key === 'kind' && isServerKind(value)) kind = value;
     else {
       const known = `model=<name>, kind=<${SERVER_KINDS.join('|')}>`;
-      throw invalid(entry, `"${setting}" is not a setting; known: ${known}`);
+      throw invalid(`"${setting}" is not a setting; known: ${known}`);
     }
   }
   return { model, kind };
@@ -112,8 +127,4 @@ function isServerKind(value: string): value is ServerKind {
 /** Many tools ask for the URL with /v1, so that is what people paste. */
 function basePath(url: URL): string {
   return url.pathname.replace(/\/+$/, '').replace(/\/+v1$/, '');
-}
-
-function invalid(entry: string, why: string): RagmillError {
-  return new RagmillError('config_invalid', `GPU_ENDPOINTS: in "${entry}", ${why}.`);
 }

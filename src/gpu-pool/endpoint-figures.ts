@@ -1,5 +1,6 @@
 // What is counted and averaged of an endpoint's requests.
 
+import type { CallStage } from '../domain/call-stage.ts';
 import type { FailureClass } from '../domain/failure.ts';
 import type { GenerationOutcome, GenerationSuccess } from '../domain/generation.ts';
 
@@ -20,18 +21,42 @@ export class EndpointFigures {
     ambiguous: 0,
     cancelled: 0,
   };
-  #meanMs = 0;
+  readonly #all = new MeanDuration();
+  /** A digest and an answer take their own time. */
+  readonly #byStage: Readonly<Record<CallStage, MeanDuration>> = {
+    rag: new MeanDuration(),
+    generation: new MeanDuration(),
+  };
 
-  ended(outcome: GenerationOutcome, durationMs: number): void {
+  ended(outcome: GenerationOutcome, durationMs: number, stage: CallStage): void {
     this.requests[outcome.kind === 'success' ? 'success' : outcome.class] += 1;
     if (outcome.kind !== 'success') return;
-    const share = Math.max(NEWEST_SHARE, 1 / this.requests.success);
-    this.#meanMs += share * (durationMs - this.#meanMs);
+    this.#all.add(durationMs);
+    this.#byStage[stage].add(durationMs);
   }
 
   /** How long an answer takes, in milliseconds; null: not known yet. */
   get meanDurationMs(): number | null {
-    return this.requests.success < ANSWERS_MIN ? null : this.#meanMs;
+    return this.#all.ms;
+  }
+
+  /** Of the calls of one stage. */
+  meanDurationMsOf(stage: CallStage): number | null {
+    return this.#byStage[stage].ms;
+  }
+}
+
+class MeanDuration {
+  #answers = 0;
+  #ms = 0;
+
+  add(durationMs: number): void {
+    this.#answers += 1;
+    this.#ms += Math.max(NEWEST_SHARE, 1 / this.#answers) * (durationMs - this.#ms);
+  }
+
+  get ms(): number | null {
+    return this.#answers < ANSWERS_MIN ? null : this.#ms;
   }
 }
 

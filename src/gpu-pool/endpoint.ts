@@ -6,6 +6,7 @@
 //      one is answered.
 // (E4) An endpoint that was out comes back over a trial of the pool's own, never at the expense of a line.
 
+import type { CallStage } from '../domain/call-stage.ts';
 import type { ModelFailure } from '../domain/failure.ts';
 import type { GenerationOutcome, ModelAnswer } from '../domain/generation.ts';
 import type { ServerKind, ServerReport } from '../domain/server-kind.ts';
@@ -14,7 +15,7 @@ import type { EndpointCandidate } from './candidates.ts';
 import type { Ended } from './ended.ts';
 import { EndpointFigures, tokensOf } from './endpoint-figures.ts';
 import type { EndpointOptions } from './endpoint-options.ts';
-import { Gate, NOT_SENT, type NotSent } from './gate.ts';
+import { Gate, type GateRequest, NOT_SENT, type NotSent } from './gate.ts';
 import { Health } from './health.ts';
 import { ServedModels } from './served-models.ts';
 import { AdaptiveWindow } from './window.ts';
@@ -30,10 +31,13 @@ const OVERLOAD_PAUSE_MIN_MS = 1_000;
 /** Of the KV cache: the rest is for answers that turn out longer than expected. */
 const KV_SHARE = 0.9;
 
+const ANSWER: GateRequest = { tokens: 0, stage: 'generation' };
+
 export class Endpoint {
   readonly name: string;
   readonly url: string;
   readonly isExpected: boolean;
+  readonly roles: ReadonlySet<CallStage>;
   readonly figures = new EndpointFigures();
   readonly models: ServedModels;
   readonly #candidate: EndpointCandidate;
@@ -54,6 +58,7 @@ export class Endpoint {
     this.name = candidate.name;
     this.url = candidate.url;
     this.isExpected = candidate.isExpected;
+    this.roles = candidate.roles;
     this.models = new ServedModels(candidate.model);
     this.#candidate = candidate;
     this.#options = options;
@@ -132,18 +137,23 @@ export class Endpoint {
     return this.phase === 'up' && this.#health.isDoubtful;
   }
 
-  /** Whether one more request of this many tokens may run or wait here. */
-  hasRoom(tokens = 0): boolean {
-    return this.#isTaking && this.#gate.hasRoom(tokens);
+  /** Whether one more request may run or wait here. */
+  hasRoom(request = ANSWER): boolean {
+    return this.#isTaking && this.#gate.hasRoom(request);
   }
 
   /** Whether it would run at once. */
-  isIdle(tokens = 0): boolean {
-    return this.#isTaking && this.#gate.isIdle(tokens);
+  isIdle(request = ANSWER): boolean {
+    return this.#isTaking && this.#gate.isIdle(request);
   }
 
-  serves(model: string | null): boolean {
-    return this.phase === 'up' && !this.#isDrained && this.models.has(model);
+  serves(stage: CallStage, model: string | null): boolean {
+    return !this.#isDrained && this.isUpFor(stage, model);
+  }
+
+  /** The same, were it not drained by hand. */
+  isUpFor(stage: CallStage, model: string | null): boolean {
+    return this.phase === 'up' && this.roles.has(stage) && this.models.has(model);
   }
 
   /** Nothing starts before the service is READY. */
@@ -152,16 +162,18 @@ export class Endpoint {
   }
 
   /** Runs one request through the gate and learns from how it ends. `not_sent`: the gate closed before its turn came. */
-  async run(request: () => Promise<GenerationOutcome>, tokens = 0): Promise<Ended | NotSent> {
+  async run(send: () => Promise<GenerationOutcome>, request = ANSWER): Promise<Ended | NotSent> {
     if (!this.#isTaking) return NOT_SENT;
     try {
       return await this.#gate.run(async () => {
         const { epoch } = this.#window;
         const startedAtMs = this.#options.clock.monotonicMs();
-        const outcome = await request();
+        const outcome = await send();
+        const durationMs = this.#options.clock.monotonicMs() - startedAtMs;
+        this.figures.ended(outcome, durationMs, request.stage);
         // Within the task: when it returns, the queue starts what waits before anybody else gets to know.
-        return this.#learn(outcome, epoch, this.#options.clock.monotonicMs() - startedAtMs);
-      }, tokens);
+        return this.#learn(outcome, epoch, durationMs);
+      }, request);
     } finally {
       if (this.inFlight === 0) this.#health.giveUp();
       this.#options.onChange(this);
@@ -244,7 +256,6 @@ export class Endpoint {
   }
 
   #learn(outcome: GenerationOutcome, epoch: number, durationMs: number): Ended {
-    this.figures.ended(outcome, durationMs);
     if (outcome.kind === 'success') {
       this.#isCautious = false;
       this.#health.answered();
@@ -263,12 +274,8 @@ export class Endpoint {
     if (wasUp && this.phase !== 'up') this.#leave();
     else if (this.isDoubtful) this.handBack();
     this.#fit();
-    return {
-      kind: 'ended',
-      outcome,
-      isInnocent: !wasUp || (outcome.isBroken === true && this.#hasDied()),
-      verdict,
-    };
+    const isInnocent = !wasUp || (outcome.isBroken === true && this.#hasDied());
+    return { kind: 'ended', outcome, isInnocent, verdict };
   }
 
   /** Whether a broken answer was the death of the server: a look tells, at once. */

@@ -1,12 +1,23 @@
 // The gate of an endpoint: a p-queue whose concurrency is the window. Few wait here: the backlog stays with the
 // scheduler, which can still reorder it, and what waits can be handed back unsent at any time.
+//
+// (G1) Generation goes before digests: it finds room however many of them wait, and passes them.
+// (G2) A digest that waits is passed by as many as the gate holds, and no more: whoever answers from digests needs them, and
+//      others may have answers to make without end.
 
 import PQueue from 'p-queue';
+import type { CallStage } from '../domain/call-stage.ts';
 import type { Clock } from '../time.ts';
 
 /** The request never left: nobody is to blame. */
 export interface NotSent {
   readonly kind: 'not_sent';
+}
+
+/** What a request takes, and what it is for. */
+export interface GateRequest {
+  readonly tokens: number;
+  readonly stage: CallStage;
 }
 
 export const NOT_SENT: NotSent = { kind: 'not_sent' };
@@ -17,10 +28,12 @@ export class Gate {
   readonly #clock: Clock;
   readonly #queue: PQueue;
   /** Hand back the requests that wait. */
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Map<() => void, GateRequest>();
   /** The pause that an overloaded server asked for; null: none now. */
   #pause: AbortController | null = null;
   #tokens = 0;
+  /** Requests that have come so far. */
+  #come = 0;
 
   /** Closed until open(). */
   constructor(size: number, clock: Clock) {
@@ -53,15 +66,14 @@ export class Gate {
     return (this.inFlight + this.waiting) / this.size;
   }
 
-  /** Whether one more of so many tokens may run or wait. */
-  hasRoom(tokens: number): boolean {
-    const waitingMax = Math.max(2, Math.floor(this.size / 8));
-    return this.#takes(this.size + waitingMax, tokens);
+  /** Whether one more may run or wait. */
+  hasRoom(request: GateRequest): boolean {
+    return this.#takes(this.#capacity, request);
   }
 
-  /** Whether one more of so many tokens would run at once. */
-  isIdle(tokens: number): boolean {
-    return this.#takes(this.size, tokens);
+  /** Whether one more would run at once. */
+  isIdle(request: GateRequest): boolean {
+    return this.#takes(this.size, request);
   }
 
   /** In a pause, rather than not opened yet. */
@@ -106,32 +118,53 @@ export class Gate {
   }
 
   /** Runs the request when its turn comes; `not_sent`: it was handed back before. */
-  async run<Ending>(request: () => Promise<Ending>, tokens: number): Promise<Ending | NotSent> {
+  async run<Ending>(send: () => Promise<Ending>, request: GateRequest): Promise<Ending | NotSent> {
     const { promise: released, resolve } = Promise.withResolvers<NotSent>();
     const release = () => resolve(NOT_SENT);
-    this.#waiting.add(release);
-    this.#tokens += tokens;
-    const ran = this.#queue.add(() => {
-      this.#waiting.delete(release);
-      return request();
-    });
+    this.#waiting.set(release, request);
+    this.#tokens += request.tokens;
+    const ran = this.#queue.add(
+      () => {
+        this.#waiting.delete(release);
+        return send();
+      },
+      { priority: this.#priorityOf(request) },
+    );
     try {
       return await Promise.race([ran, released]);
     } finally {
-      this.#tokens -= tokens;
+      this.#tokens -= request.tokens;
     }
   }
 
   /** Hands back what waits; what is in flight goes on. */
   releaseWaiting(): void {
-    for (const release of this.#waiting) release();
+    for (const release of this.#waiting.keys()) release();
     this.#waiting.clear();
     this.#queue.clear();
   }
 
-  #takes(requestsMax: number, tokens: number): boolean {
-    const inHand = this.inFlight + this.waiting;
-    const fits = this.tokensMax === null || this.#tokens === 0 || this.#tokens + tokens <= this.tokensMax;
-    return !this.isClosed && inHand < requestsMax && fits;
+  /** In flight and waiting, at most. */
+  get #capacity(): number {
+    return this.size + Math.max(2, Math.floor(this.size / 8));
+  }
+
+  /** The greater goes first: whoever has come first, a digest as if it had come a gateful later. */
+  #priorityOf({ stage }: GateRequest): number {
+    this.#come += 1;
+    return -(this.#come + (stage === 'rag' ? this.#capacity : 0));
+  }
+
+  /** Digests that wait are not in the way of an answer. */
+  #takes(requestsMax: number, { tokens, stage }: GateRequest): boolean {
+    let ahead = this.inFlight + this.waiting;
+    let tokensAhead = this.#tokens;
+    for (const waiting of stage === 'generation' ? this.#waiting.values() : []) {
+      if (waiting.stage === 'generation') continue;
+      ahead -= 1;
+      tokensAhead -= waiting.tokens;
+    }
+    const fits = this.tokensMax === null || tokensAhead === 0 || tokensAhead + tokens <= this.tokensMax;
+    return !this.isClosed && ahead < requestsMax && fits;
   }
 }

@@ -1,5 +1,6 @@
 // The pool: which endpoints there are, which of them are up, and which one gets the next line.
 
+import type { CallStage } from '../domain/call-stage.ts';
 import type { Clock } from '../time.ts';
 import type { EndpointCandidate } from './candidates.ts';
 import { Endpoint } from './endpoint.ts';
@@ -42,7 +43,8 @@ export class GpuPool {
     this.#options = options;
     const { clock, log } = options;
     const onChange = (endpoint: Endpoint) => this.#changed(endpoint);
-    const hasSiblings = ({ name }: Endpoint) => this.isServedBeside(new Set([name]), null);
+    const hasSiblings = ({ name, roles }: Endpoint) =>
+      [...roles].every((stage) => this.isServedBeside(new Set([name]), stage, null));
     const lookNow = (endpoint: Endpoint) => this.#watch.lookNow(endpoint);
     this.endpoints = options.candidates.map(
       (candidate) =>
@@ -82,14 +84,14 @@ export class GpuPool {
   }
 
   /**
-   * The least loaded endpoint with room for so many tokens that serves the model (null: any model), or null when there is
-   * none now. Endpoints in `avoid` are taken only when no other one that is up serves the model.
+   * The least loaded endpoint with room for a call of this stage and so many tokens that serves the model (null: any
+   * model), or null when there is none now. Endpoints in `avoid` are taken only when no other one that is up serves it.
    */
-  pick(model: string | null, avoid: ReadonlySet<string>, tokens = 0): Endpoint | null {
-    const serving = this.endpoints.filter((endpoint) => endpoint.serves(model));
+  pick(stage: CallStage, model: string | null, avoid: ReadonlySet<string>, tokens = 0): Endpoint | null {
+    const serving = this.endpoints.filter((endpoint) => endpoint.serves(stage, model));
     const preferred = serving.filter((endpoint) => !avoid.has(endpoint.name));
     const eligible = (preferred.length > 0 ? preferred : serving).filter((endpoint) =>
-      endpoint.hasRoom(tokens),
+      endpoint.hasRoom({ tokens, stage }),
     );
     const [first] = eligible.sort((a, b) => a.load - b.load || this.#lastPick(a) - this.#lastPick(b));
     if (!first) return null;
@@ -99,37 +101,45 @@ export class GpuPool {
   }
 
   /** Whether another endpoint that is up serves the model: one that is not among `names`. */
-  isServedBeside(names: ReadonlySet<string>, model: string | null): boolean {
-    return this.endpoints.some((endpoint) => !names.has(endpoint.name) && endpoint.serves(model));
+  isServedBeside(names: ReadonlySet<string>, stage: CallStage, model: string | null): boolean {
+    return this.endpoints.some((endpoint) => !names.has(endpoint.name) && endpoint.serves(stage, model));
   }
 
   /** True when all that should be up is, and none of them serves the model: waiting would be in vain. */
-  servesNowhere(model: string): boolean {
-    const { known } = this;
+  servesNowhere(stage: CallStage, model: string): boolean {
+    const known = this.known.filter(({ roles }) => roles.has(stage));
     return (
       known.length > 0 &&
       known.every((endpoint) => endpoint.phase === 'up' && !endpoint.isDrained) &&
-      !known.some((endpoint) => endpoint.serves(model))
+      !known.some((endpoint) => endpoint.serves(stage, model))
     );
   }
 
-  /** Whether any endpoint would take a request now. */
-  get hasRoom(): boolean {
-    return this.endpoints.some((endpoint) => endpoint.hasRoom());
+  /** Whether any endpoint would take a call of this stage now. */
+  hasRoom(stage: CallStage): boolean {
+    return this.endpoints.some(
+      (endpoint) => endpoint.roles.has(stage) && endpoint.hasRoom({ tokens: 0, stage }),
+    );
   }
 
-  /** Whether some endpoint that is up has a chat model, be it busy or not. */
-  get isServing(): boolean {
-    return this.endpoints.some((endpoint) => endpoint.serves(null));
+  /** Whether some endpoint that is up has a chat model for this stage, be it busy or not. */
+  isServing(stage: CallStage): boolean {
+    return this.endpoints.some((endpoint) => endpoint.serves(stage, null));
+  }
+
+  /** Whether none of the endpoints that could serve the model (null: any) is up. One drained by hand is not down. */
+  isDown(stage: CallStage, model: string | null): boolean {
+    return !this.endpoints.some((endpoint) => endpoint.isUpFor(stage, model));
   }
 
   get gpus(): GpusFound {
     return this.#options.gpus;
   }
 
-  /** Requests that all endpoints that are up may have in flight together. */
-  get slots(): number {
-    return this.endpoints.reduce((sum, { phase, window }) => sum + (phase === 'up' ? window : 0), 0);
+  /** Requests that all endpoints that are up may have in flight together, of this stage if of no other. */
+  slots(stage: CallStage): number {
+    const up = this.endpoints.filter(({ phase, roles }) => phase === 'up' && roles.has(stage));
+    return up.reduce((sum, { window }) => sum + window, 0);
   }
 
   /** How many model servers should be there and are not up. */
@@ -139,9 +149,9 @@ export class GpuPool {
     return Math.max(0, Math.max(expected, this.gpus.count ?? 0) - up);
   }
 
-  /** Why nothing can be generated by this model (null: any) now, in one line; null when something can. */
-  waitingFor(model: string | null): string | null {
-    return waitingFor(this.endpoints, model, this.hint);
+  /** Why no call of this stage can be made of this model (null: any) now, in one line; null when one can. */
+  waitingFor(stage: CallStage, model: string | null): string | null {
+    return waitingFor(this.endpoints, { stage, model, hint: this.hint });
   }
 
   async stop(): Promise<void> {

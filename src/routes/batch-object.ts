@@ -170,5 +170,5 @@ function progressOf(batch: Batch, services: Services) {
 
 function whatFor(batch: Batch, services: Services): string | null {
   if (batch.status === 'paused') return 'somebody to resume it';
-  return services.waitingFor(batch.options.model);
+  return services.waitingFor(batch.options);
 }

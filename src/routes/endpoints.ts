@@ -3,6 +3,7 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance } from 'fastify';
 import { type Static, type TSchema, Type } from 'typebox';
+import { CALL_STAGES } from '../domain/call-stage.ts';
 import { SERVER_KINDS } from '../domain/server-kind.ts';
 import { RagmillError } from '../errors.ts';
 import type { Endpoint } from '../gpu-pool/endpoint.ts';
@@ -22,6 +23,9 @@ const endpointSchema = Type.Object({
     description:
       'absent: nobody has answered there; trial: it is back, and a completion of our own has to prove it; draining, ' +
       'drained: taken out by hand.',
+  }),
+  roles: Type.Array(Type.Enum([...CALL_STAGES]), {
+    description: '`rag`: it writes digests (`rag_mode=digest`); `generation`: it answers.',
   }),
   reason: Type.Union([Type.String(), Type.Null()], { description: 'Why it gets no lines now.' }),
   breaker: Type.Enum(['closed', 'open', 'half_open']),
@@ -78,7 +82,7 @@ export function registerEndpoints(app: FastifyInstance, services: Services): voi
           data: pool.known.map(toEndpointObject),
           gpus: { ...pool.gpus },
           missing: pool.missing,
-          waiting_for: pool.waitingFor(null),
+          waiting_for: pool.waitingFor('generation', null),
         };
       },
     );
@@ -124,6 +128,7 @@ function toEndpointObject(endpoint: Endpoint): Static<typeof endpointSchema> {
     url: endpoint.url,
     kind: endpoint.kind,
     state: stateOf(endpoint),
+    roles: CALL_STAGES.filter((role) => endpoint.roles.has(role)),
     reason: endpoint.reason,
     breaker: endpoint.breakerState,
     window: endpoint.window,

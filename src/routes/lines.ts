@@ -4,6 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
+import type { Attempt } from '../domain/record.ts';
 import { RagmillError } from '../errors.ts';
 import { viewLine } from '../scheduler/line-view.ts';
 import type { Store } from '../store/store.ts';
@@ -12,6 +13,17 @@ import { sendLive } from './live-response.ts';
 import { problemRef } from './problem.ts';
 import { pump } from './pump.ts';
 import type { Services } from './services.ts';
+
+const attemptsSchema = Type.Array(
+  Type.Object({
+    endpoint: Type.String(),
+    ending: Type.String({ description: '`success`, or the class of the failure.' }),
+    code: Type.Union([Type.String(), Type.Null()]),
+    message: Type.Union([Type.String(), Type.Null()]),
+    duration_ms: Type.Integer(),
+  }),
+  { description: 'The calls of this run, the last twenty.' },
+);
 
 const lineSchema = Type.Object({
   line: Type.Integer(),
@@ -22,16 +34,7 @@ const lineSchema = Type.Object({
       run: Type.Integer(),
       current: Type.Boolean({ description: 'Whether this is the result that counts.' }),
       result: Type.Unknown({ description: 'The result line.' }),
-      attempts: Type.Array(
-        Type.Object({
-          endpoint: Type.String(),
-          ending: Type.String({ description: '`success`, or the class of the failure.' }),
-          code: Type.Union([Type.String(), Type.Null()]),
-          message: Type.Union([Type.String(), Type.Null()]),
-          duration_ms: Type.Integer(),
-        }),
-        { description: 'The generations of this run, the last twenty.' },
-      ),
+      attempts: attemptsSchema,
       passages: Type.Array(
         Type.Object({
           id: Type.String(),
@@ -45,6 +48,20 @@ const lineSchema = Type.Object({
         description:
           'The request body as it was sent, but for what concerns streaming; null: nothing was sent.',
       }),
+      digest: Type.Union(
+        [
+          Type.Object({
+            attempts: attemptsSchema,
+            text: Type.Union([Type.String(), Type.Null()], {
+              description:
+                'What stands in the prompt in the place of the passages; null: it could not be used.',
+            }),
+            prompt: Type.Unknown({ description: 'The request for the digest, as that for the answer.' }),
+          }),
+          Type.Null(),
+        ],
+        { description: 'With `rag_mode=digest`: the calls to the RAG model; null: none was asked for.' },
+      ),
     }),
   ),
 });
@@ -88,17 +105,22 @@ function registerLine(app: FastifyInstance, services: Services): void {
           `The batch ${id} has no line ${line}; blank lines do not count.`,
         );
       }
-      const runs = view.runs.map(({ run, isCurrent, result, attempts, passages, prompt }) => ({
+      const runs = view.runs.map(({ run, isCurrent, result, attempts, passages, prompt, digest }) => ({
         run,
         current: isCurrent,
         result: JSON.parse(result),
-        attempts: attempts.map(({ durationMs, ...rest }) => ({ ...rest, duration_ms: durationMs })),
+        attempts: attempts.map(toAttemptObject),
         passages: passages.map(({ documentId, ...rest }) => ({ id: documentId, ...rest })),
         prompt,
+        digest: digest && { ...digest, attempts: digest.attempts.map(toAttemptObject) },
       }));
       return { line, status: view.status as 'queued', input: view.input, runs };
     },
   );
+}
+
+function toAttemptObject({ durationMs, ...rest }: Attempt) {
+  return { ...rest, duration_ms: durationMs };
 }
 
 function registerInput(app: FastifyInstance, services: Services): void {

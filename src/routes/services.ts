@@ -43,8 +43,8 @@ export interface Services {
   readonly pool: GpuPool;
   readonly metrics: Metrics;
   readonly readiness: () => Readiness;
-  /** What lines that ask for this model (null: any) wait for; null when nothing is in their way. */
-  readonly waitingFor: (model: string | null) => string | null;
+  /** What the lines of a batch with these options wait for; null when nothing is in their way. */
+  readonly waitingFor: (options: BatchOptions) => string | null;
   readonly defaultOptions: BatchOptions;
   /** The system prompt of batches that name none. */
   readonly defaultSystemPrompt: string;

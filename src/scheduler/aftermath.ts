@@ -5,7 +5,8 @@
 
 import type { Ended } from '../gpu-pool/ended.ts';
 import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
-import type { Work } from './work.ts';
+import type { Call } from './calls.ts';
+import type { StageState } from './stage-state.ts';
 
 /**
  * `nothing`: the call was ended by ourselves, and who ended it minds the line. `later`: after a backoff; `paid`: that too,
@@ -23,48 +24,49 @@ const REFUSALS_MAX = 3;
 
 /** Counts the failure against the line where that is fair. */
 export async function aftermathOf(
-  work: Work,
+  call: Call,
   ended: Ended,
-  context: { readonly endpoint: string; readonly pool: GpuPool; readonly maxAttempts: number },
+  context: { readonly pool: GpuPool; readonly maxAttempts: number },
 ): Promise<Aftermath> {
+  const { state } = call;
   const { outcome } = ended;
   if (outcome.kind === 'success' || outcome.class === 'cancelled') return 'nothing';
   // A full server is a good one: only its queue has to be waited for.
-  if (outcome.class !== 'overload') work.avoid.add(context.endpoint);
+  if (outcome.class !== 'overload') state.avoid.add(call.endpoint.name);
   switch (outcome.class) {
     case 'hard':
-      return survives(work, 'hard') ? 'again' : 'fail';
+      return survives(state, 'hard') ? 'again' : 'fail';
     case 'overload':
     case 'misconfigured':
-      return survives(work, outcome.class) ? 'later' : 'fail';
+      return survives(state, outcome.class) ? 'later' : 'fail';
     case 'ambiguous':
-      if (await ended.isInnocent) return survives(work, 'hard') ? 'again' : 'fail';
-      work.attempts += 1;
-      return work.attempts >= context.maxAttempts ? 'fail' : 'paid';
+      if (await ended.isInnocent) return survives(state, 'hard') ? 'again' : 'fail';
+      state.attempts += 1;
+      return state.attempts >= context.maxAttempts ? 'fail' : 'paid';
     case 'request':
-      return refused(work, ended, context);
+      return refused(call, ended, context.pool);
     default:
       return outcome.class satisfies never;
   }
 }
 
-function survives(work: Work, kind: keyof typeof INNOCENT_LIMITS): boolean {
-  work.innocentFailures[kind] += 1;
-  return work.innocentFailures[kind] <= INNOCENT_LIMITS[kind];
+function survives(state: StageState, kind: keyof typeof INNOCENT_LIMITS): boolean {
+  state.innocentFailures[kind] += 1;
+  return state.innocentFailures[kind] <= INNOCENT_LIMITS[kind];
 }
 
 /** A refusal is the last word, unless it may be the endpoint's rather than the line's doing. */
 async function refused(
-  work: Work,
+  { state, stage, model, endpoint }: Call,
   ended: Ended,
-  { endpoint, pool }: { readonly endpoint: string; readonly pool: GpuPool },
+  pool: GpuPool,
 ): Promise<Aftermath> {
-  work.refusedBy.add(endpoint);
+  state.refusedBy.add(endpoint.name);
   const isTriedElsewhere =
-    work.refusedBy.size < REFUSALS_MAX &&
-    pool.isServedBeside(work.refusedBy, work.parsed.options.model) &&
+    state.refusedBy.size < REFUSALS_MAX &&
+    pool.isServedBeside(state.refusedBy, stage, model) &&
     (await ended.verdict) !== 'final';
   if (isTriedElsewhere) return 'again';
-  work.attempts += 1;
+  state.attempts += 1;
   return 'fail';
 }

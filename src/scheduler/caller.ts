@@ -13,17 +13,8 @@ import { cancelledFailure } from '../model-server/failures.ts';
 import { newRequestId } from '../model-server/taking-back.ts';
 import type { Clock } from '../time.ts';
 import type { Call } from './calls.ts';
-import { passagesOf, type Work } from './work.ts';
-
-export interface GenerationSettings {
-  readonly apiKey: string | null;
-  readonly maxAttempts: number;
-  readonly totalTimeoutMs: number;
-  readonly firstTokenTimeoutMs: number;
-  readonly stallTimeoutMs: number;
-  /** Tokens of prompt and answer together where a server does not say; null: not known. */
-  readonly contextTokens: number | null;
-}
+import type { Stages } from './stages.ts';
+import type { Work } from './work.ts';
 
 type Generate = (task: GenerationTask, signal: AbortSignal) => Promise<GenerationOutcome>;
 
@@ -33,8 +24,10 @@ export interface CallerOptions {
   readonly generateAlone: Generate;
   /** Resolves when the line's start mark is stored; false: it must not start. */
   readonly markStarted: (work: Work) => Promise<boolean>;
-  readonly settings: GenerationSettings;
-  readonly defaultSystemPrompt: string;
+  readonly stages: Stages;
+  readonly apiKey: string | null;
+  /** Tokens of prompt and answer together where a server does not say; null: not known. */
+  readonly contextTokens: number | null;
   readonly clock: Clock;
 }
 
@@ -52,23 +45,26 @@ export class Caller {
 
   /** A call that is to be made. */
   prepare(work: Work, endpoint: Endpoint, isHedge: boolean): Call {
-    const model = work.parsed.options.model ?? endpoint.models.default ?? '';
-    const trace = { endpoint: endpoint.name, model, durationMs: 0 };
-    return { work, endpoint, isHedge, controller: new AbortController(), trace, sentAtMs: null };
+    const { stage, state } = work;
+    const model = this.#options.stages[stage].modelOf(work);
+    const trace = { endpoint: endpoint.name, model: model ?? endpoint.models.default ?? '', durationMs: 0 };
+    const controller = new AbortController();
+    return { work, stage, state, model, endpoint, isHedge, controller, trace, sentAtMs: null };
   }
 
   async make(call: Call): Promise<Ended | NotSent> {
-    const { work, endpoint, controller } = call;
+    const { work, stage, state, endpoint, controller } = call;
     const chunkSignal = work.chunk.controller.signal;
     const abort = () => controller.abort();
     chunkSignal.addEventListener('abort', abort, { once: true });
     const marked = this.#options.markStarted(work);
     try {
-      return await endpoint.run(async () => {
+      const send = async () => {
         const { signal } = controller;
         if (!(await marked) || signal.aborted || chunkSignal.aborted) return cancelledFailure();
         return this.#send(call, signal);
-      }, work.tokens);
+      };
+      return await endpoint.run(send, { tokens: state.tokens, stage });
     } finally {
       chunkSignal.removeEventListener('abort', abort);
     }
@@ -76,22 +72,23 @@ export class Caller {
 
   /** What the line takes of a KV cache, prompt and answer, in tokens. */
   tokensOf(work: Work): number {
-    const { request, options } = work.parsed;
-    const system = options.systemPrompt ?? this.#options.defaultSystemPrompt;
+    const stage = this.#options.stages[work.stage];
+    const { request, systemPrompt, template, passages, digest, maxTokens } = stage.promptOf(work);
     const asked = request.shape === 'openai' ? JSON.stringify(request.body.messages) : request.query;
-    const texts = [system, options.template ?? '', asked, ...passagesOf(work).map(({ text }) => text)];
+    const context = digest === null ? passages.map(({ text }) => text) : [digest];
+    const texts = [systemPrompt, template ?? '', asked, ...context];
     const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
-    const prompt = estimatedTokens(bytes, this.#ratios.of(options.model), 2);
-    return prompt + Math.min(options.maxTokens, USUAL_ANSWER_TOKENS);
+    const prompt = estimatedTokens(bytes, this.#ratios.of(stage.modelOf(work)), 2);
+    return prompt + Math.min(maxTokens, USUAL_ANSWER_TOKENS);
   }
 
   async #send(call: Call, signal: AbortSignal): Promise<GenerationOutcome> {
     const { clock, generate, generateAlone } = this.#options;
-    const { work, endpoint, trace } = call;
+    const { work, trace } = call;
     const startedAtMs = clock.monotonicMs();
     call.sentAtMs = startedAtMs;
     if (!call.isHedge) work.queuedMs += startedAtMs - work.readyAtMs;
-    const task = this.#task(work, endpoint, trace.model);
+    const task = this.#task(call);
     try {
       const outcome = await (work.isSuspect ? generateAlone : generate)(task, signal);
       this.#ratios.learn(task.model, outcome.bytesPerToken);
@@ -101,28 +98,24 @@ export class Caller {
     }
   }
 
-  #task(work: Work, endpoint: Endpoint, model: string): GenerationTask {
-    const { settings, defaultSystemPrompt } = this.#options;
-    const { options, request } = work.parsed;
+  #task({ work, stage: name, endpoint, trace: { model } }: Call): GenerationTask {
+    const { stages, apiKey, contextTokens } = this.#options;
+    const stage = stages[name];
+    const { totalTimeoutMs, firstTokenTimeoutMs, stallTimeoutMs } = stage.limits;
     this.#lastTaskId += 1;
     return {
+      ...stage.promptOf(work),
       id: this.#lastTaskId,
       requestId: newRequestId(),
       serverKind: endpoint.kind ?? 'generic',
       endpointUrl: endpoint.url,
-      apiKey: settings.apiKey,
+      apiKey,
       model,
-      contextTokens: endpoint.models.contextTokensOf(model) ?? settings.contextTokens,
+      contextTokens: endpoint.models.contextTokensOf(model) ?? contextTokens,
       bytesPerToken: this.#ratios.of(model),
-      request,
-      systemPrompt: options.systemPrompt ?? defaultSystemPrompt,
-      template: options.template,
-      maxTokens: options.maxTokens,
-      temperature: options.temperature,
-      passages: passagesOf(work),
-      totalTimeoutMs: settings.totalTimeoutMs,
-      firstTokenTimeoutMs: settings.firstTokenTimeoutMs,
-      stallTimeoutMs: settings.stallTimeoutMs,
+      totalTimeoutMs,
+      firstTokenTimeoutMs,
+      stallTimeoutMs,
     };
   }
 }

@@ -1,15 +1,16 @@
 // Keeps enough lines in hand, and no more: claims chunks from the active batches in turn.
 
+import type { CallStage } from '../domain/call-stage.ts';
 import type { ClaimedChunk } from '../domain/chunk.ts';
 import type { ActiveBatch, Store } from '../store/store.ts';
 import type { Hand } from './hand.ts';
 
 export interface ClaimerOptions {
   readonly store: Store;
-  /** Lines in hand beyond which only batches with nothing in hand are claimed from. */
-  readonly horizonLines: () => number;
+  /** Lines in hand before a stage beyond which only batches with nothing in hand are claimed from. */
+  readonly horizonLines: (stage: CallStage) => number;
   readonly horizonBytes: number;
-  readonly hand: Pick<Hand, 'lines' | 'bytes' | 'linesOf' | 'isLimited'>;
+  readonly hand: Pick<Hand, 'lines' | 'digestLines' | 'bytes' | 'linesOf' | 'isLimited'>;
   /** false: the collection is not READY, and only batches whose lines end without running are claimed from. */
   readonly isOpen: () => boolean;
   /** Answers whether lines of it were taken in hand; else the batch has nothing to give now. */
@@ -70,12 +71,20 @@ export class Claimer {
   }
 
   #mayClaim(batch: ActiveBatch): boolean {
-    const { hand, isOpen, horizonLines, horizonBytes } = this.#options;
+    const { hand, isOpen, horizonBytes } = this.#options;
     if (!isOpen() && batch.ending === null) return false;
     // What runs before the stop of pause_after has to end before more can be told to run.
     if (hand.isLimited(batch.id)) return false;
     // A batch with nothing in hand always gets its first chunk: a small one never waits for a huge one to end.
-    return hand.linesOf(batch.id) === 0 || (hand.lines < horizonLines() && hand.bytes < horizonBytes);
+    return hand.linesOf(batch.id) === 0 || (hand.bytes < horizonBytes && this.#isWithinHorizon(batch));
+  }
+
+  /** Each stage has a horizon of its own: lines that are stuck before the one leave room for lines of the other. */
+  #isWithinHorizon({ options }: ActiveBatch): boolean {
+    const { hand, horizonLines } = this.#options;
+    const [ahead, both] = [horizonLines('generation'), horizonLines('generation') + horizonLines('rag')];
+    if (options.ragMode === 'digest') return hand.digestLines < horizonLines('rag') && hand.lines < both;
+    return hand.lines - hand.digestLines < ahead && hand.lines < both;
   }
 
   /** The batch after the one that was claimed from last comes first. */

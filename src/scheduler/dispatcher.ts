@@ -1,32 +1,37 @@
-// Takes lines from the feed to the endpoints, and decides what follows from how each generation ends.
+// Takes lines from the feed to the endpoints, and decides what follows from how each call ends: whether it is made again,
+// or the stage of the line has succeeded or failed.
 //
-// (D1) A line ends with exactly one record, or its lease is gone.
+// (D1) A stage of a line ends exactly once, or the lease is gone.
 // (D4) Suspects run one at a time, each in a process of its own, and are never hedged.
 // (D5) While two calls of a line are in flight, the first answer counts; a failure counts only if it is the last.
+// (D6) Lines that cannot be placed in one stage keep none in the other from being placed.
 
+import { CALL_STAGES, type CallStage } from '../domain/call-stage.ts';
 import type { ModelFailure } from '../domain/failure.ts';
 import type { GenerationSuccess } from '../domain/generation.ts';
-import type { NewRecord } from '../domain/record.ts';
 import type { Ended } from '../gpu-pool/ended.ts';
 import type { Endpoint } from '../gpu-pool/endpoint.ts';
 import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
 import type { Metrics } from '../metrics.ts';
+import { modelFailure } from '../model-server/failures.ts';
 import { fullJitterMs } from '../time.ts';
 import { aftermathOf } from './aftermath.ts';
 import { CallBudget } from './call-budget.ts';
 import { Caller, type CallerOptions } from './caller.ts';
 import { type Call, Calls } from './calls.ts';
 import { Feed } from './feed.ts';
-import { failedRecord, succeededRecord } from './result-record.ts';
+import { RagOutage } from './rag-outage.ts';
+import { rememberTry } from './stage-state.ts';
 import { Tail } from './tail.ts';
-import { rememberTry, type Work } from './work.ts';
+import type { Work } from './work.ts';
 
 export interface DispatcherOptions extends CallerOptions {
   readonly pool: GpuPool;
   readonly metrics: Metrics;
   /** Lines in hand that have no record yet, here or on their way here. */
   readonly openLines: () => number;
-  readonly onRecord: (work: Work, record: NewRecord) => void;
+  /** How long lines wait when no endpoint of the RAG model is up. */
+  readonly ragOutageMs: number;
   readonly onSurprise: (work: Work, error: unknown) => void;
 }
 
@@ -36,19 +41,13 @@ const RETRY_BUDGET = { share: 0.1, perSecond: 1, savedAtStart: 20, savedMax: 100
 const RETRY_BASE_MS = 100;
 const RETRY_CAP_MS = 10_000;
 
-const NO_ROOM_FOR_CONTEXT = {
-  code: 'no_context',
-  message:
-    "The model's context has no room for a passage beside the question and the answer, and the batch asks for context (on_no_context=fail). Lower max_tokens.",
-  stage: 'rag',
-} as const;
-
 export class Dispatcher {
   readonly #options: DispatcherOptions;
-  readonly #feed = new Feed();
+  readonly #feed: Feed;
   readonly #calls = new Calls();
   readonly #caller: Caller;
   readonly #tail: Tail;
+  readonly #outage: RagOutage;
   readonly #budget: CallBudget;
   /** The suspect in flight; the others wait in the feed. */
   #suspect: Work | null = null;
@@ -60,6 +59,7 @@ export class Dispatcher {
   constructor(options: DispatcherOptions) {
     this.#options = options;
     const { pool, clock, metrics } = options;
+    this.#feed = new Feed((work) => this.#modelOf(work));
     this.#caller = new Caller(options);
     this.#budget = new CallBudget(RETRY_BUDGET, clock);
     this.#tail = new Tail({
@@ -67,9 +67,15 @@ export class Dispatcher {
       clock,
       metrics,
       calls: this.#calls,
-      isTail: () =>
-        this.#feed.isEmpty && options.openLines() <= this.#calls.lines + this.#backingOff && !this.#isStopped,
+      isTail: () => !this.#isStopped && this.#isAllPlaced && options.openLines() <= this.#linesHere,
       hedge: (work, endpoint) => this.#start(work, endpoint, true),
+    });
+    this.#outage = new RagOutage({
+      limitMs: options.ragOutageMs,
+      clock,
+      wanted: () => this.#feed.modelsOf('rag'),
+      isDown: (model) => pool.isDown('rag', model),
+      onOver: (model) => this.#giveUpDigests(model),
     });
     pool.whenRoom(() => this.#pump());
   }
@@ -77,7 +83,7 @@ export class Dispatcher {
   /** A line that is ready for a model server. */
   add(work: Work): void {
     work.readyAtMs = this.#options.clock.monotonicMs();
-    work.tokens = this.#caller.tokensOf(work);
+    work.state.tokens = this.#caller.tokensOf(work);
     this.#feed.push(work);
     this.#pump();
   }
@@ -87,15 +93,20 @@ export class Dispatcher {
     return this.#feed.remove(matches);
   }
 
-  /** How many lines wait here, by what for. */
-  get waiting(): { readonly room: number; readonly retry: number } {
-    return { room: this.#feed.lines, retry: this.#backingOff };
+  /** How many lines wait here: for a place, by stage, and for their next try. */
+  get waiting(): WaitingLines {
+    return {
+      rag: this.#feed.linesOf('rag'),
+      generation: this.#feed.linesOf('generation'),
+      retry: this.#backingOff,
+    };
   }
 
-  /** No generation starts afterwards; those in flight have `graceMs` to end. */
+  /** No call starts afterwards; those in flight have `graceMs` to end. */
   async stop(graceMs: number): Promise<void> {
     this.#isStopped = true;
     this.#tail.stop();
+    this.#outage.stop();
     for (const endpoint of this.#options.pool.endpoints) endpoint.handBack();
     const grace = new AbortController();
     const timeUp = this.#options.clock.sleep(graceMs, grace.signal).catch(() => {});
@@ -108,20 +119,39 @@ export class Dispatcher {
     const { pool } = this.#options;
     for (;;) {
       // Whoever waits, nobody can be placed: this is asked often, and must cost nothing then.
-      if (!pool.hasRoom) return;
-      const next = this.#feed.take((work) => this.#place(pool, work));
+      const open = CALL_STAGES.filter((stage) => this.#feed.linesOf(stage) > 0 && pool.hasRoom(stage));
+      if (open.length === 0) break;
+      const next = this.#feed.take((work) => this.#place(open, work));
       if (!next) break;
       if (next.place === 'nowhere') this.#failForModel(next.work);
       else this.#start(next.work, next.place, false);
     }
-    if (this.#feed.isEmpty && this.#calls.lines > 0) this.#tail.watch();
+    this.#outage.check();
+    if (this.#isAllPlaced && this.#calls.lines > 0) this.#tail.watch();
   }
 
-  #place(pool: GpuPool, work: Work): Endpoint | 'nowhere' | null {
-    if (work.isSuspect && this.#suspect !== null) return null;
-    const { model } = work.parsed.options;
-    const endpoint = pool.pick(model, work.avoid, work.tokens);
-    return endpoint === null && model !== null && pool.servesNowhere(model) ? 'nowhere' : endpoint;
+  #place(open: readonly CallStage[], work: Work): Endpoint | 'nowhere' | null {
+    const { pool } = this.#options;
+    const { stage, state } = work;
+    if (!open.includes(stage) || (work.isSuspect && this.#suspect !== null)) return null;
+    const model = this.#modelOf(work);
+    const endpoint = pool.pick(stage, model, state.avoid, state.tokens);
+    return endpoint === null && model !== null && pool.servesNowhere(stage, model) ? 'nowhere' : endpoint;
+  }
+
+  #modelOf(work: Work): string | null {
+    return this.#options.stages[work.stage].modelOf(work);
+  }
+
+  /** Whether nothing waits but what nobody is there for. */
+  get #isAllPlaced(): boolean {
+    const { pool } = this.#options;
+    return CALL_STAGES.every((stage) => this.#feed.linesOf(stage) === 0 || !pool.isServing(stage));
+  }
+
+  /** Lines that are neither on their way here nor done. */
+  get #linesHere(): number {
+    return this.#calls.lines + this.#backingOff + this.#feed.lines;
   }
 
   #start(work: Work, endpoint: Endpoint, isHedge: boolean): void {
@@ -129,7 +159,7 @@ export class Dispatcher {
     const call = this.#caller.prepare(work, endpoint, isHedge);
     this.#calls.add(call);
     const running = this.#run(call)
-      .catch((error) => this.#surprise(work, error))
+      .catch((error) => this.#surprise(call, error))
       .finally(() => {
         this.#running.delete(running);
         if (this.#suspect !== work) return;
@@ -140,7 +170,7 @@ export class Dispatcher {
   }
 
   async #run(call: Call): Promise<void> {
-    const { work, endpoint } = call;
+    const { work, state, endpoint } = call;
     let ended: Awaited<ReturnType<Caller['make']>>;
     let isLast = true;
     try {
@@ -149,55 +179,49 @@ export class Dispatcher {
       isLast = this.#calls.remove(call);
     }
     if (ended.kind === 'not_sent') {
-      if (isLast) this.#unsent(work);
+      if (isLast && !state.isAnswered) this.#unsent(work);
       return;
     }
     const { outcome } = ended;
     this.#count(call, ended);
-    rememberTry(work, outcome, call.trace);
-    if (work.chunk.controller.signal.aborted || work.isAnswered) return;
+    rememberTry(state, outcome, call.trace);
+    if (work.chunk.controller.signal.aborted || state.isAnswered) return;
     if (outcome.kind === 'success') this.#answered(call, outcome);
     else if (isLast) await this.#failed(call, ended, outcome);
-    else if (outcome.class !== 'cancelled') work.avoid.add(endpoint.name);
+    else if (outcome.class !== 'cancelled') state.avoid.add(endpoint.name);
   }
 
-  #count({ work, endpoint, isHedge }: Call, { outcome }: Ended): void {
+  #count({ state, endpoint, isHedge }: Call, { outcome }: Ended): void {
     const { metrics } = this.#options;
     const requestClass = outcome.kind === 'success' ? 'success' : outcome.class;
     metrics.endpointRequests.inc({ endpoint: endpoint.name, class: requestClass });
     if (isHedge) metrics.hedges.inc({ outcome: outcome.kind === 'success' ? 'won' : 'lost' });
-    else if (work.tries.length === 0) {
+    else if (state.tries.length === 0) {
       this.#budget.earn();
       this.#tail.earn();
     }
   }
 
   #answered(call: Call, success: GenerationSuccess): void {
-    const { metrics, pool, onRecord } = this.#options;
-    const { work, trace } = call;
+    const { pool, stages } = this.#options;
+    const { work, stage, state, trace } = call;
     for (const other of this.#calls.othersOf(call)) other.controller.abort();
-    for (const name of work.refusedBy) pool.find(name)?.contradicted();
-    work.attempts += 1;
-    work.isAnswered = true;
-    if (success.isContextTruncated) metrics.contextTruncated.inc({ endpoint: trace.endpoint });
-    if (success.contextCut) metrics.contextCuts.inc({ reason: success.isShortened ? 'refused' : 'budget' });
-    metrics.stageDuration.observe({ stage: 'queued' }, work.queuedMs / 1000);
-    metrics.stageDuration.observe({ stage: 'generation' }, trace.durationMs / 1000);
-    // What fits the model without any passage is an answer without context.
-    if (success.contextCut?.passages === 0 && work.parsed.options.onNoContext === 'fail') {
-      onRecord(work, failedRecord(work, NO_ROOM_FOR_CONTEXT, trace));
-    } else onRecord(work, succeededRecord(work, success, trace));
+    for (const name of state.refusedBy) pool.find(name)?.contradicted();
+    state.attempts += 1;
+    state.isAnswered = true;
+    stages[stage].succeeded(work, success, trace);
   }
 
-  async #failed({ work, endpoint, trace }: Call, ended: Ended, failure: ModelFailure): Promise<void> {
-    const { pool, settings } = this.#options;
-    const context = { endpoint: endpoint.name, pool, maxAttempts: settings.maxAttempts };
-    const aftermath = await aftermathOf(work, ended, context);
+  async #failed(call: Call, ended: Ended, failure: ModelFailure): Promise<void> {
+    const { pool, stages } = this.#options;
+    const { work, trace } = call;
+    const stage = stages[call.stage];
+    const { maxAttempts } = stage.limits;
+    const isFinal = stage.isFinal(failure);
+    const aftermath = await aftermathOf(call, ended, { pool, maxAttempts: isFinal ? 1 : maxAttempts });
     if (work.chunk.controller.signal.aborted || aftermath === 'nothing') return;
-    if (aftermath === 'fail') {
-      const error = { code: failure.code, message: failure.message, stage: 'generation' } as const;
-      this.#options.onRecord(work, failedRecord(work, error, trace));
-    } else if (aftermath === 'again') this.#again(work, failure);
+    if (aftermath === 'fail') stage.failed(work, failure, trace);
+    else if (aftermath === 'again') this.#again(work, failure);
     // While it waits it is not running: a stop need not wait for it.
     else void this.#againLater(work, failure, aftermath === 'paid');
   }
@@ -205,8 +229,9 @@ export class Dispatcher {
   async #againLater(work: Work, failure: ModelFailure, isPaid: boolean): Promise<void> {
     const { clock } = this.#options;
     const { signal } = work.chunk.controller;
-    const { overload, misconfigured } = work.innocentFailures;
-    const tries = work.attempts + (failure.class === 'overload' ? overload : misconfigured);
+    const { attempts, innocentFailures } = work.state;
+    const { overload, misconfigured } = innocentFailures;
+    const tries = attempts + (failure.class === 'overload' ? overload : misconfigured);
     this.#backingOff += 1;
     try {
       do await clock.sleep(fullJitterMs(tries, RETRY_BASE_MS, RETRY_CAP_MS), signal);
@@ -234,14 +259,27 @@ export class Dispatcher {
   }
 
   /** A line that has another call, or was answered by it, needs nobody to mind it. */
-  #surprise(work: Work, error: unknown): void {
-    if (!work.isAnswered && !this.#calls.has(work)) this.#options.onSurprise(work, error);
+  #surprise({ work, state }: Call, error: unknown): void {
+    if (!state.isAnswered && !this.#calls.has(state)) this.#options.onSurprise(work, error);
   }
 
   #failForModel(work: Work): void {
-    const served = this.#options.pool.endpoints.flatMap((endpoint) => endpoint.models.ids);
-    const message = `No endpoint serves the model "${work.parsed.options.model}". Served: ${[...new Set(served)].join(', ')}.`;
-    const error = { code: 'generation_misconfigured', message, stage: 'generation' } as const;
-    this.#options.onRecord(work, failedRecord(work, error, null));
+    const { pool, stages } = this.#options;
+    const endpoints = pool.endpoints.filter(({ roles }) => roles.has(work.stage));
+    const served = new Set(endpoints.flatMap(({ models }) => models.ids));
+    const message = `No endpoint serves the model "${this.#modelOf(work)}". Served: ${[...served].join(', ')}.`;
+    stages[work.stage].failed(work, modelFailure('misconfigured', message), null);
+  }
+
+  #giveUpDigests(model: string | null): void {
+    const { pool, stages, ragOutageMs } = this.#options;
+    const reason = pool.waitingFor('rag', model) ?? 'the RAG model';
+    const message = `After ${ragOutageMs / 1000} s (RAG_OUTAGE_MS) the line still waited for ${reason}.`;
+    const failure = modelFailure('hard', message);
+    const waiting = this.#feed.remove((work) => work.stage === 'rag' && this.#modelOf(work) === model);
+    for (const work of waiting) stages.rag.failed(work, failure, null);
   }
 }
+
+/** Lines that wait for a place at an endpoint, by stage, and for their next try. */
+export type WaitingLines = Readonly<Record<CallStage | 'retry', number>>;

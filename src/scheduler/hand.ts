@@ -20,6 +20,11 @@ export class Hand {
     return this.#bytes;
   }
 
+  /** Those of them that still wait for a digest. */
+  get digestLines(): number {
+    return this.#chunks.values().reduce((sum, chunk) => sum + chunk.digestLines, 0);
+  }
+
   get chunks(): LeasedChunk[] {
     return [...this.#chunks.values()];
   }

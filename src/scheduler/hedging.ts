@@ -12,8 +12,8 @@ const MARGIN = 1.2;
 
 /** Whether the idle endpoint is expected to answer before the one that has been at it so far. */
 export function isWorthHedging(call: Call, idle: Endpoint, nowMs: number): boolean {
-  const usualMs = call.endpoint.figures.meanDurationMs;
-  const thereMs = idle.figures.meanDurationMs;
+  const usualMs = call.endpoint.figures.meanDurationMsOf(call.stage);
+  const thereMs = idle.figures.meanDurationMsOf(call.stage);
   if (call.sentAtMs === null || thereMs === null) return false;
   const ageMs = nowMs - call.sentAtMs;
   return remainingMs(ageMs, usualMs ?? thereMs) > thereMs * MARGIN;

@@ -1,40 +1,41 @@
-// Runs the lines of claimed chunks: retrieval, then generation. Whatever happens, a line ends with one record, is put
+// Runs the lines of claimed chunks: retrieval, in digest mode the digest, then generation. Whatever happens, a line ends with one record, is put
 // back for later because its batch pauses, or is dropped because its lease is gone.
 
 import { setMaxListeners } from 'node:events';
 import type { ClaimedChunk } from '../domain/chunk.ts';
 import type { GenerationOutcome, GenerationTask } from '../domain/generation.ts';
-import type { BatchOptions, RequestOptions } from '../domain/options.ts';
-import type { RetrievalOutcome } from '../domain/passage.ts';
+import type { BatchOptions } from '../domain/options.ts';
 import type { KeptPassage, NewRecord } from '../domain/record.ts';
 import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../time.ts';
-import type { GenerationSettings } from './caller.ts';
+import { answering } from './answering.ts';
 import { type OpenLine, openLinesOf } from './claimed-lines.ts';
-import { Dispatcher } from './dispatcher.ts';
+import { type DigestSettings, digesting } from './digesting.ts';
+import { Dispatcher, type WaitingLines } from './dispatcher.ts';
 import type { PassageKeeper } from './passage-keeper.ts';
 import type { SchedulerLog } from './record-writer.ts';
 import { failedRecord, unrunRecord } from './result-record.ts';
+import { isOutdated, type RetrievingOptions, retrieveFor, retrievingController } from './retrieving.ts';
+import type { CallLimits } from './stages.ts';
 import { StartMarker } from './start-marker.ts';
 import type { StoreTrouble } from './store-trouble.ts';
-import { beginWork, type LeasedChunk, passagesOf, type Work } from './work.ts';
-
-type RetrievalQuery = Pick<RequestOptions, 'topK' | 'maxDistance' | 'where'> & { readonly query: string };
+import { beginWork, type LeasedChunk, leaveDigest, passagesOf, returnToDigest, type Work } from './work.ts';
 
 type Generate = (task: GenerationTask, signal: AbortSignal) => Promise<GenerationOutcome>;
 
-export interface LineRunnerOptions {
+export interface LineRunnerOptions extends RetrievingOptions {
   readonly store: Store;
   readonly pool: GpuPool;
-  readonly retrieve: (query: RetrievalQuery, signal: AbortSignal) => Promise<RetrievalOutcome>;
-  /** Number of the collection's build that is READY now. */
-  readonly collectionGeneration: () => number;
   readonly generate: Generate;
   /** The same in a process of its own, for suspects. */
   readonly generateAlone: Generate;
-  readonly generation: GenerationSettings;
+  readonly apiKey: string | null;
+  /** Tokens of prompt and answer together where a server does not say; null: not known. */
+  readonly contextTokens: number | null;
+  readonly generation: CallLimits;
+  readonly digest: DigestSettings;
   readonly defaultSystemPrompt: string;
   readonly metrics: Metrics;
   readonly clock: Clock;
@@ -50,6 +51,8 @@ export interface LineRunnerOptions {
   ) => void;
   /** So many lines of the chunk are not run now. */
   readonly onParked: (chunk: LeasedChunk, lines: number) => void;
+  /** A line needs no digest any more, and may be one of those that run ahead of generation. */
+  readonly onDigested: () => void;
   readonly onStale: (chunk: LeasedChunk) => void;
 }
 
@@ -70,9 +73,16 @@ export class LineRunner {
     this.#marker = new StartMarker(options);
     this.#dispatcher = new Dispatcher({
       ...options,
-      settings: options.generation,
+      stages: {
+        rag: digesting({ ...options, settings: options.digest, onDigest: (work) => this.#digested(work) }),
+        generation: answering({
+          ...options,
+          limits: options.generation,
+          onRecord: (work, record) => this.#end(work, record),
+        }),
+      },
+      ragOutageMs: options.digest.outageMs,
       markStarted: (work) => this.#marker.mark(work),
-      onRecord: (work, record) => this.#end(work, record),
       onSurprise: (work, error) => this.#surprise(work, error),
     });
   }
@@ -88,14 +98,16 @@ export class LineRunner {
   ): { chunk: LeasedChunk; begin: () => void } {
     const open = openLinesOf(claimed, options);
     const lines = limit === null || claimed.ending !== null ? open : upTo(limit, open);
-    const running = lines.filter((line) => line.kind === 'good').length;
-    const isLimited = lines.length < open.length || (limit !== null && running >= limit);
+    const running = lines.filter((line) => line.kind === 'good');
+    const isLimited = lines.length < open.length || (limit !== null && running.length >= limit);
+    const digested = running.filter(({ parsed }) => parsed.options.ragMode === 'digest');
     const chunk: LeasedChunk = {
       lease: claimed.lease,
       controller: new AbortController(),
       retrieving: retrievingController(),
       bytes: claimed.text.length,
       openLines: lines.length,
+      digestLines: claimed.ending === null ? digested.length : 0,
       isPartial: lines.length < open.length,
       isLimited,
       isPausing: false,
@@ -125,6 +137,7 @@ export class LineRunner {
     chunk.retrieving = retrievingController();
     const { parked } = chunk;
     chunk.parked = [];
+    chunk.digestLines += parked.filter(({ stage }) => stage === 'rag').length;
     onCounted(parked.length);
     for (const work of parked) this.#run(work).catch((error) => this.#surprise(work, error));
   }
@@ -137,6 +150,7 @@ export class LineRunner {
     );
     for (const work of outdated) {
       work.retrieval = null;
+      returnToDigest(work);
       this.#run(work).catch((error) => this.#surprise(work, error));
     }
   }
@@ -146,7 +160,7 @@ export class LineRunner {
     this.#dispatcher.takeBack((work) => work.chunk.controller.signal.aborted);
   }
 
-  get waiting(): { readonly room: number; readonly retry: number } {
+  get waiting(): WaitingLines {
     return this.#dispatcher.waiting;
   }
 
@@ -173,56 +187,52 @@ export class LineRunner {
   }
 
   async #run(work: Work): Promise<void> {
-    const { options } = work.parsed;
-    if (options.ragMode === 'retrieve') {
-      const outcome = work.retrieval ?? (await this.#retrieve(work));
+    if (work.parsed.options.ragMode !== 'off') {
+      const outcome = work.retrieval ?? (await retrieveFor(work, this.#options));
       if (work.chunk.controller.signal.aborted) return;
       if (work.chunk.isPausing || outcome === null) return this.#park(work);
-      if (outcome.kind === 'hard_failure') {
-        return this.#end(
-          work,
-          failedRecord(work, { code: outcome.code, message: outcome.message, stage: 'rag' }, null),
-        );
-      }
-      if (outcome.kind === 'soft_failure' && options.onNoContext === 'fail') {
-        const message = `${outcome.message} The batch asks for context (on_no_context=fail).`;
-        return this.#end(work, failedRecord(work, { code: 'no_context', message, stage: 'rag' }, null));
-      }
+      if (outcome.kind !== 'success') return this.#withoutContext(work, outcome);
     }
     this.#dispatcher.add(work);
   }
 
-  /** null: a pause came first. */
-  async #retrieve(work: Work): Promise<RetrievalOutcome | null> {
-    const { clock, metrics, keeper } = this.#options;
-    const startedAtMs = clock.monotonicMs();
-    const outcome = await this.#askUntilCurrent(work);
-    if (outcome === null) return null;
-    work.retrieval = outcome;
-    if (outcome.kind === 'success') {
-      work.passageHashes = keeper.hashesOf(outcome.passages, outcome.collectionGeneration);
-    }
-    work.retrievalMs = clock.monotonicMs() - startedAtMs;
-    metrics.stageDuration.observe({ stage: 'retrieval' }, work.retrievalMs / 1000);
-    return outcome;
+  /** The digest of a line was written, or will not be. */
+  #digested(work: Work): void {
+    const { digest } = work;
+    if (digest !== null && digest.kind !== 'success') this.#withoutContext(work, digest);
+    else this.#generate(work);
   }
 
-  async #askUntilCurrent({ chunk, parsed }: Work): Promise<RetrievalOutcome | null> {
-    const { retrieve, collectionGeneration } = this.#options;
-    const { topK, maxDistance, where } = parsed.options;
-    const query = { query: parsed.request.query, topK, maxDistance, where };
-    for (;;) {
-      const outcome = await retrieve(query, chunk.retrieving.signal).catch((error: unknown) => {
-        if (chunk.retrieving.signal.aborted || chunk.isPausing) return null;
-        throw error;
-      });
-      if (outcome === null && (chunk.isPausing || chunk.controller.signal.aborted)) return null;
-      // A build that has been replaced may hold what the corpus no longer does.
-      if (outcome !== null && !isOutdated(outcome, collectionGeneration())) return outcome;
-    }
+  /** The RAG stage has failed: softly, so that the question goes alone, or hard. */
+  #withoutContext(
+    work: Work,
+    {
+      kind,
+      code,
+      message,
+    }: { readonly kind: 'soft_failure' | 'hard_failure'; code: string; message: string },
+  ): void {
+    if (kind === 'hard_failure') {
+      this.#end(work, failedRecord(work, { code, message, stage: 'rag' }, null));
+    } else if (work.parsed.options.onNoContext === 'fail') {
+      const why = `${message} The batch asks for context (on_no_context=fail).`;
+      this.#end(work, failedRecord(work, { code: 'no_context', message: why, stage: 'rag' }, null));
+    } else this.#generate(work);
+  }
+
+  #generate(work: Work): void {
+    this.#leaveDigest(work);
+    this.#dispatcher.add(work);
+  }
+
+  #leaveDigest(work: Work): void {
+    if (work.stage !== 'rag') return;
+    leaveDigest(work);
+    this.#options.onDigested();
   }
 
   #park(work: Work): void {
+    if (work.stage === 'rag') work.chunk.digestLines -= 1;
     work.chunk.parked.push(work);
     this.#options.onParked(work.chunk, 1);
   }
@@ -235,27 +245,17 @@ export class LineRunner {
       'line failed unexpectedly',
     );
     const message = 'Something unexpected happened; the log has it under the batch and the line.';
-    const stage = work.readyAtMs === 0 ? 'rag' : 'generation';
+    const stage = work.readyAtMs === 0 ? 'rag' : work.stage;
     this.#end(work, failedRecord(work, { code: 'internal_error', message, stage }, null));
   }
 
   #end(work: Work, record: NewRecord): void {
     if (work.chunk.controller.signal.aborted) return;
+    this.#leaveDigest(work);
     const { batchId } = work.chunk.lease;
     const missing = this.#options.keeper.missing(batchId, work.passageHashes, passagesOf(work));
     this.#options.onRecord(work.chunk, record, missing);
   }
-}
-
-/** Every line of the chunk listens to its signal. */
-function retrievingController(): AbortController {
-  const controller = new AbortController();
-  setMaxListeners(0, controller.signal);
-  return controller;
-}
-
-function isOutdated(outcome: RetrievalOutcome, generation: number): boolean {
-  return 'collectionGeneration' in outcome && outcome.collectionGeneration !== generation;
 }
 
 /** The first lines, of which so many run; bad ones cost nothing. */

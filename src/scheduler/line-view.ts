@@ -2,13 +2,15 @@
 // from what the batch keeps.
 
 import type { Batch } from '../domain/batch.ts';
-import type { KeptPassage, RecordDetails } from '../domain/record.ts';
+import type { Passage } from '../domain/passage.ts';
+import type { DigestDetails, KeptPassage, RecordDetails } from '../domain/record.ts';
 import { cutPassages } from '../generation/context-cut.ts';
 import type { ChatCompletionBody } from '../generation/prompt.ts';
 import { buildChatBody } from '../generation/prompt.ts';
 import { promptHash } from '../generation/run-task.ts';
-import type { LineHistory, Store } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
 import { parseLine } from './line-parser.ts';
+import { answerPrompt, digestPrompt, type LinePrompt } from './line-prompt.ts';
 
 export interface LineView {
   readonly status: string;
@@ -23,7 +25,16 @@ export interface LineView {
     readonly passages: readonly KeptPassage[];
     /** null: nothing was sent, or it cannot be built again. */
     readonly prompt: ChatCompletionBody | null;
+    /** The call that wrote the digest; null: none was asked for. */
+    readonly digest: DigestView | null;
   }[];
+}
+
+export interface DigestView {
+  readonly attempts: DigestDetails['attempts'];
+  /** As it stands in the prompt; null: it could not be used. */
+  readonly text: string | null;
+  readonly prompt: ChatCompletionBody | null;
 }
 
 /** null: the batch has no such line. */
@@ -37,15 +48,24 @@ export async function viewLine(
   if (!history) return null;
   const hashes = history.records.flatMap(({ details }) => details?.passages ?? []);
   const texts = await store.readPassages(batch.id, hashes);
+  const parsed = parseLine(history.input, batch.options);
   const runs = history.records.map((record) => {
     const passages = passagesOf(record.details, texts);
+    const asked = 'code' in parsed ? null : { parsed, passages: withDistance(passages) };
+    const digest = record.details?.digest ?? null;
+    const answering = asked && answerPrompt({ ...asked, digest }, defaultSystemPrompt);
     return {
       run: record.run,
       isCurrent: record.isCurrent,
       result: record.body,
       attempts: record.details?.attempts ?? [],
       passages,
-      prompt: promptOf({ batch, history, details: record.details, passages, defaultSystemPrompt }),
+      prompt: asSent(record.details, answering),
+      digest: digest && {
+        attempts: digest.attempts,
+        text: digest.text,
+        prompt: asSent(digest, asked && digestPrompt(asked, digest.maxTokens)),
+      },
     };
   });
   const current = history.records.find(({ isCurrent }) => isCurrent);
@@ -56,29 +76,18 @@ function passagesOf(details: RecordDetails | null, texts: ReadonlyMap<string, Ke
   return (details?.passages ?? []).flatMap((hash) => texts.get(hash) ?? []);
 }
 
+/** No prompt shows how far a passage was. */
+function withDistance(passages: readonly KeptPassage[]): Passage[] {
+  return passages.map((passage) => ({ ...passage, distance: 0 }));
+}
+
 /** Only a prompt whose hash is the one that was sent is shown. */
-function promptOf(from: {
-  batch: Batch;
-  history: LineHistory;
-  details: RecordDetails | null;
-  passages: readonly KeptPassage[];
-  defaultSystemPrompt: string;
-}): ChatCompletionBody | null {
-  const { batch, history, details, passages, defaultSystemPrompt } = from;
-  if (!details?.promptHash || details.model === null) return null;
-  const parsed = parseLine(history.input, batch.options);
-  if ('code' in parsed) return null;
-  const body = buildChatBody({
-    model: details.model,
-    request: parsed.request,
-    systemPrompt: parsed.options.systemPrompt ?? defaultSystemPrompt,
-    template: parsed.options.template,
-    maxTokens: parsed.options.maxTokens,
-    temperature: parsed.options.temperature,
-    passages: cutPassages(
-      passages.map((passage) => ({ ...passage, distance: 0 })),
-      details.contextCut ?? null,
-    ),
-  });
-  return promptHash(body) === details.promptHash ? body : null;
+function asSent(
+  sent: Pick<RecordDetails, 'promptHash' | 'model' | 'contextCut'> | null,
+  prompt: LinePrompt | null,
+): ChatCompletionBody | null {
+  if (!sent?.promptHash || sent.model === null || prompt === null) return null;
+  const passages = cutPassages(prompt.passages, sent.contextCut ?? null);
+  const body = buildChatBody({ model: sent.model, ...prompt, passages });
+  return promptHash(body) === sent.promptHash ? body : null;
 }

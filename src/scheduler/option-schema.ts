@@ -15,9 +15,10 @@ const whereSchema = Type.Unsafe<Where>({
 
 export const requestOptionSchema = Type.Object({
   rag_mode: Type.Optional(
-    Type.Enum(['retrieve', 'off'], {
+    Type.Enum(['retrieve', 'digest', 'off'], {
       description:
-        '`retrieve`: passages from the collection stand in the prompt. `off`: the question goes alone.',
+        '`retrieve`: passages from the collection stand in the prompt. `digest`: what the RAG model writes of them does. ' +
+        '`off`: the question goes alone.',
     }),
   ),
   top_k: Type.Optional(
@@ -33,7 +34,8 @@ export const requestOptionSchema = Type.Object({
   on_no_context: Type.Optional(
     Type.Enum(['answer', 'fail'], {
       description:
-        'When no passage is found: `answer` (default) asks the model without context, `fail` fails the line.',
+        'When no passage is found, or no digest can be used: `answer` (default) asks the model without context, `fail` fails ' +
+        'the line.',
     }),
   ),
   model: Type.Optional(

@@ -1,9 +1,11 @@
 // The result line of every ending a line can have. Field names and order are the API's.
 
-import type { GenerationSuccess } from '../domain/generation.ts';
-import type { Citations, ContextCut } from '../domain/passage.ts';
+import type { GenerationSuccess, TokenUsage } from '../domain/generation.ts';
+import type { Citations, ContextCut, RetrievalOutcome } from '../domain/passage.ts';
 import type { NewRecord, RecordDetails, RecordStatus, Stage } from '../domain/record.ts';
-import type { Work } from './work.ts';
+import type { CallTrace } from './calls.ts';
+import type { Digest } from './digest.ts';
+import { passagesOf, type Work } from './work.ts';
 
 export interface LineError {
   readonly code: string;
@@ -11,19 +13,9 @@ export interface LineError {
   readonly stage: Stage;
 }
 
-export interface GenerationTrace {
-  readonly endpoint: string;
-  readonly model: string;
-  readonly durationMs: number;
-}
-
 /** The line was answered. */
-export function succeededRecord(work: Work, success: GenerationSuccess, trace: GenerationTrace): NewRecord {
-  const usage = {
-    prompt_tokens: success.usage.promptTokens,
-    completion_tokens: success.usage.completionTokens,
-    cached_tokens: success.usage.cachedTokens,
-  };
+export function succeededRecord(work: Work, success: GenerationSuccess, trace: CallTrace): NewRecord {
+  const usage = usageOf(success.usage, work.digest?.usage ?? null);
   const body = {
     line: work.line,
     custom_id: work.parsed.customId,
@@ -35,7 +27,7 @@ export function succeededRecord(work: Work, success: GenerationSuccess, trace: G
     rag: ragPart(work),
     generation: {
       status: 'success',
-      attempts: work.attempts,
+      attempts: work.state.attempts,
       endpoint: trace.endpoint,
       model: success.model,
       finish_reason: success.finishReason,
@@ -46,26 +38,24 @@ export function succeededRecord(work: Work, success: GenerationSuccess, trace: G
     error: null,
   };
   return {
-    ...recordHead(work, 'succeeded', null, trace),
-    promptTokens: success.usage.promptTokens ?? 0,
-    completionTokens: success.usage.completionTokens ?? 0,
-    cachedTokens: success.usage.cachedTokens ?? 0,
+    ...recordHead(work, { status: 'succeeded', error: null, trace, usage }),
     body: JSON.stringify(body),
   };
 }
 
 /** The line failed in the RAG stage or in generation. */
-export function failedRecord(work: Work, error: LineError, trace: GenerationTrace | null): NewRecord {
+export function failedRecord(work: Work, error: LineError, trace: CallTrace | null): NewRecord {
   const generation =
     error.stage === 'generation'
       ? {
           status: 'failure',
-          attempts: work.attempts,
+          attempts: work.state.attempts,
           endpoint: trace?.endpoint ?? null,
           model: trace?.model ?? null,
           finish_reason: null,
         }
       : null;
+  const usage = work.digest?.usage ? usageOf(work.digest.usage, null) : null;
   const body = {
     line: work.line,
     custom_id: work.parsed.customId,
@@ -75,11 +65,11 @@ export function failedRecord(work: Work, error: LineError, trace: GenerationTrac
     metadata: work.parsed.metadata,
     rag: ragPart(work),
     generation,
-    usage: null,
+    usage,
     timings_ms: timings(work, trace?.durationMs ?? 0),
     error,
   };
-  return { ...recordHead(work, 'failed', error, trace), body: JSON.stringify(body) };
+  return { ...recordHead(work, { status: 'failed', error, trace, usage }), body: JSON.stringify(body) };
 }
 
 /** The line never ran: its input is bad, or its batch ended before. */
@@ -130,36 +120,54 @@ export function isSubstitute(record: NewRecord): boolean {
   return record.code === UNSTORABLE_CODE && record.details === null;
 }
 
+interface WireUsage {
+  readonly prompt_tokens: number | null;
+  readonly completion_tokens: number | null;
+  readonly cached_tokens: number | null;
+}
+
+/** Of the answer and of the digest that it was made from, together. */
+function usageOf(usage: TokenUsage, digest: TokenUsage | null): WireUsage {
+  const sum = (a: number | null, b: number | null = null) =>
+    a === null && b === null ? null : (a ?? 0) + (b ?? 0);
+  return {
+    prompt_tokens: sum(usage.promptTokens, digest?.promptTokens),
+    completion_tokens: sum(usage.completionTokens, digest?.completionTokens),
+    cached_tokens: sum(usage.cachedTokens, digest?.cachedTokens),
+  };
+}
+
 function recordHead(
   work: Work,
-  status: RecordStatus,
-  error: LineError | null,
-  trace: GenerationTrace | null,
+  ended: { status: RecordStatus; error: LineError | null; trace: CallTrace | null; usage: WireUsage | null },
 ): Omit<NewRecord, 'body'> {
-  const { retrieval } = work;
+  const { status, error, trace, usage } = ended;
+  const { retrieval, digest } = work;
   return {
     line: work.line,
     status,
     code: error?.code ?? null,
     stage: error?.stage ?? null,
-    endpoint: trace?.endpoint ?? null,
-    rag: retrieval?.kind ?? null,
-    collectionGeneration:
-      retrieval && 'collectionGeneration' in retrieval ? retrieval.collectionGeneration : null,
-    promptTokens: 0,
-    completionTokens: 0,
-    cachedTokens: 0,
+    endpoint: trace?.endpoint ?? digest?.endpoint ?? null,
+    rag: digest?.kind ?? retrieval?.kind ?? null,
+    collectionGeneration: generationOf(retrieval),
+    promptTokens: usage?.prompt_tokens ?? 0,
+    completionTokens: usage?.completion_tokens ?? 0,
+    cachedTokens: usage?.cached_tokens ?? 0,
     details: detailsOf(work, trace),
   };
 }
 
-function detailsOf(work: Work, trace: GenerationTrace | null): RecordDetails {
+/** What the calls for a digest left is told apart from what those for the answer did. */
+function detailsOf({ stage, state, passageHashes, digest }: Work, trace: CallTrace | null): RecordDetails {
+  const isAnswering = stage === 'generation';
   return {
-    attempts: work.tries,
-    passages: work.passageHashes,
-    ...(work.contextCut === null ? {} : { contextCut: work.contextCut }),
-    promptHash: work.promptHash,
+    attempts: isAnswering ? state.tries : [],
+    passages: passageHashes,
+    ...(isAnswering && state.contextCut !== null ? { contextCut: state.contextCut } : {}),
+    promptHash: isAnswering ? state.promptHash : null,
     model: trace?.model ?? null,
+    ...(digest === null ? {} : { digest: digest.details }),
   };
 }
 
@@ -168,25 +176,26 @@ function citationPart({ known, unknown }: Citations) {
   return { citations, ...(unknown.length === 0 ? {} : { unknown_citations: unknown }) };
 }
 
-function ragPart({ retrieval, contextCut }: Work) {
+function ragPart(work: Work) {
+  const { retrieval, digest, state } = work;
+  const contextCut = digest?.details.contextCut ?? state.contextCut;
   if (retrieval === null) return null;
-  const documents =
-    retrieval.kind === 'success'
-      ? retrieval.passages.map((passage) => ({
-          id: passage.documentId,
-          chunk: passage.chunk,
-          distance: passage.distance,
-          title: passage.title,
-          source: passage.source,
-        }))
-      : [];
+  const ending = digest ?? retrieval;
+  const documents = passagesOf(work).map((passage) => ({
+    id: passage.documentId,
+    chunk: passage.chunk,
+    distance: passage.distance,
+    title: passage.title,
+    source: passage.source,
+  }));
   return {
-    status: retrieval.kind,
-    attempts: retrieval.attempts,
-    collection_generation: 'collectionGeneration' in retrieval ? retrieval.collectionGeneration : null,
-    documents,
+    status: ending.kind,
+    attempts: ending.attempts,
+    collection_generation: generationOf(retrieval),
+    documents: ending.kind === 'success' ? documents : [],
     ...(contextCut === null ? {} : { context_cut: cutPart(contextCut) }),
-    ...(retrieval.kind === 'success' ? {} : { code: retrieval.code, message: retrieval.message }),
+    ...(digest === null ? {} : { digest: digestPart(digest) }),
+    ...(ending.kind === 'success' ? {} : { code: ending.code, message: ending.message }),
   };
 }
 
@@ -194,11 +203,25 @@ function cutPart({ passages, characters }: ContextCut) {
   return { passages_used: passages, ...(characters === null ? {} : { last_passage_characters: characters }) };
 }
 
+function digestPart({ attempts, endpoint, model, usage, isContextTruncated }: Digest) {
+  return {
+    attempts,
+    endpoint,
+    model,
+    usage: usage && usageOf(usage, null),
+    ...(isContextTruncated ? { context_truncated: true } : {}),
+  };
+}
+
+function generationOf(retrieval: RetrievalOutcome | null): number | null {
+  return retrieval && 'collectionGeneration' in retrieval ? retrieval.collectionGeneration : null;
+}
+
 function timings(work: Work, generationMs: number) {
   return {
     queued: Math.round(work.queuedMs),
     retrieval: Math.round(work.retrievalMs),
-    rag: 0,
+    rag: Math.round(work.digest?.durationMs ?? 0),
     generation: Math.round(generationMs),
   };
 }

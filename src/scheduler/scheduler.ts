@@ -2,16 +2,18 @@
 //
 // (S1) Nothing is claimed to be run before open(): no line meets a collection that is not READY.
 // (S2) Every line in hand belongs to a leased chunk; when the lease goes, its lines stop and leave no trace.
-// (S3) What is in hand is bounded by the horizon, plus one chunk for each batch that has none.
+// (S3) What is in hand is bounded by the horizons of the stages, plus one chunk for each batch that has none.
 
 import type { Batch } from '../domain/batch.ts';
 import { isTerminal } from '../domain/batch-status.ts';
+import type { CallStage } from '../domain/call-stage.ts';
 import { CHUNK_LINES, type ClaimedChunk, type Lease } from '../domain/chunk.ts';
 import type { NewRecord } from '../domain/record.ts';
 import type { Metrics } from '../metrics.ts';
 import type { ActiveBatch, AppendResult, RetryFilter, Store } from '../store/store.ts';
 import type { Clock } from '../time.ts';
 import { Claimer } from './claimer.ts';
+import type { WaitingLines } from './dispatcher.ts';
 import { Hand } from './hand.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { LineRunner, type LineRunnerOptions } from './line-runner.ts';
@@ -22,8 +24,10 @@ import { StoreTrouble } from './store-trouble.ts';
 import { Upkeep } from './upkeep.ts';
 import type { LeasedChunk } from './work.ts';
 
-export interface SchedulerOptions
-  extends Omit<LineRunnerOptions, 'keeper' | 'trouble' | 'openLines' | 'onRecord' | 'onParked' | 'onStale'> {
+/** What the scheduler itself gives the runner. */
+type Internal = 'keeper' | 'trouble' | 'openLines' | 'onRecord' | 'onParked' | 'onDigested' | 'onStale';
+
+export interface SchedulerOptions extends Omit<LineRunnerOptions, Internal> {
   readonly store: Store;
   readonly metrics: Metrics;
   readonly clock: Clock;
@@ -31,7 +35,7 @@ export interface SchedulerOptions
   readonly retentionHours: number;
 }
 
-/** Lines retrieved ahead of generation, at least and at most, and as a multiple of what the endpoints run at once. */
+/** Lines retrieved ahead of a stage, at least and at most, and as a multiple of what the endpoints run at once. */
 const HORIZON_LINES_MIN = 1024;
 const HORIZON_LINES_MAX = 20_000;
 const HORIZON_PER_SLOT = 2;
@@ -58,7 +62,7 @@ export class Scheduler {
     this.#total = new ProgressMeter(clock);
     this.#claimer = new Claimer({
       store,
-      horizonLines: () => this.#horizonLines,
+      horizonLines: (stage) => this.#horizonLines(stage),
       horizonBytes: HORIZON_BYTES,
       hand: this.#hand,
       isOpen: () => this.#state === 'open',
@@ -72,6 +76,9 @@ export class Scheduler {
       openLines: () => this.#hand.lines,
       onRecord: (chunk, record, passages) => this.#writer.add(chunk, record, passages),
       onParked: (chunk, lines) => this.#finish(chunk, lines),
+      onDigested: () => {
+        if (this.#hand.digestLines <= this.#horizonLines('rag') - CHUNK_LINES) this.nudge();
+      },
       onStale: (chunk) => this.#drop(chunk),
     });
     this.#writer = new RecordWriter({
@@ -150,7 +157,7 @@ export class Scheduler {
   }
 
   /** How many lines wait for a model server, by what for. */
-  get waiting(): { readonly room: number; readonly retry: number } {
+  get waiting(): WaitingLines {
     return this.#runner.waiting;
   }
 
@@ -201,7 +208,8 @@ export class Scheduler {
     if (isTerminal(status)) this.#ended(batchId, status);
     else if (status === 'paused') this.#pauseInHand(batchId);
     // Stragglers hold their chunks open for long: room counts by lines, not by chunks.
-    if (chunk.openLines <= 0 || this.#hand.lines <= this.#horizonLines - CHUNK_LINES) this.nudge();
+    const ahead = this.#hand.lines - this.#hand.digestLines;
+    if (chunk.openLines <= 0 || ahead <= this.#horizonLines('generation') - CHUNK_LINES) this.nudge();
   }
 
   #ended(batchId: string, status: string): void {
@@ -269,8 +277,8 @@ export class Scheduler {
     this.#drop(chunk);
   }
 
-  get #horizonLines(): number {
-    const wanted = this.#options.pool.slots * HORIZON_PER_SLOT;
+  #horizonLines(stage: CallStage): number {
+    const wanted = this.#options.pool.slots(stage) * HORIZON_PER_SLOT;
     return Math.min(HORIZON_LINES_MAX, Math.max(HORIZON_LINES_MIN, wanted));
   }
 

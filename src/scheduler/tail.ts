@@ -15,7 +15,7 @@ export interface TailOptions {
   readonly calls: Calls;
   readonly clock: Clock;
   readonly metrics: Metrics;
-  /** Whether everything that is left is in flight. */
+  /** Whether everything that is left, and can be sent at all, is in flight. */
   readonly isTail: () => boolean;
   readonly hedge: (work: Work, endpoint: Endpoint) => void;
 }
@@ -65,7 +65,10 @@ export class Tail {
     const { pool, calls, clock, metrics, hedge } = this.#options;
     const idle = pool.endpoints.filter((endpoint) => endpoint.isIdle());
     if (idle.length === 0) return;
-    for (const endpoint of pool.endpoints) if (endpoint.waiting > 0) endpoint.releaseWaiting();
+    for (const endpoint of pool.endpoints) {
+      if (endpoint.waiting > 0 && idle.some((other) => sharesWork(endpoint, other)))
+        endpoint.releaseWaiting();
+    }
     for (const call of calls.single) {
       if (call.work.isSuspect) continue;
       const endpoint = bestFor(call, idle, clock.monotonicMs());
@@ -77,17 +80,23 @@ export class Tail {
   }
 }
 
+/** Whether the one could take something of what the other has. */
+function sharesWork(busy: Endpoint, idle: Endpoint): boolean {
+  return [...idle.roles].some((stage) => busy.roles.has(stage));
+}
+
 /** The idle endpoint that would answer soonest, if sooner than the one that is at it. */
-function bestFor({ work, ...call }: Call, idle: readonly Endpoint[], nowMs: number): Endpoint | undefined {
-  const { model } = work.parsed.options;
+function bestFor(call: Call, idle: readonly Endpoint[], nowMs: number): Endpoint | undefined {
+  const { stage, state, model } = call;
+  const meanMs = ({ figures }: Endpoint) => figures.meanDurationMsOf(stage) ?? 0;
   return idle
     .filter(
       (endpoint) =>
         endpoint !== call.endpoint &&
-        !work.avoid.has(endpoint.name) &&
-        endpoint.serves(model) &&
-        endpoint.isIdle(work.tokens) &&
-        isWorthHedging({ work, ...call }, endpoint, nowMs),
+        !state.avoid.has(endpoint.name) &&
+        endpoint.serves(stage, model) &&
+        endpoint.isIdle({ tokens: state.tokens, stage }) &&
+        isWorthHedging(call, endpoint, nowMs),
     )
-    .sort((a, b) => (a.figures.meanDurationMs ?? 0) - (b.figures.meanDurationMs ?? 0) || a.load - b.load)[0];
+    .sort((a, b) => meanMs(a) - meanMs(b) || a.load - b.load)[0];
 }

@@ -1,10 +1,11 @@
 // What a process has in hand: leased chunks, and their lines on the way through the stages.
 
+import type { CallStage } from '../domain/call-stage.ts';
 import type { Lease } from '../domain/chunk.ts';
-import type { GenerationOutcome } from '../domain/generation.ts';
-import type { ContextCut, Passage, RetrievalOutcome } from '../domain/passage.ts';
-import type { Attempt } from '../domain/record.ts';
+import type { Passage, RetrievalOutcome } from '../domain/passage.ts';
+import type { Digest } from './digest.ts';
 import type { ParsedLine } from './line-parser.ts';
+import { newStageState, type StageState } from './stage-state.ts';
 
 /** A leased chunk. Its lines are worked on until each has a record, or until the lease is gone. */
 export interface LeasedChunk {
@@ -17,6 +18,8 @@ export interface LeasedChunk {
   readonly bytes: number;
   /** Lines in hand that have no record yet. */
   openLines: number;
+  /** Those of them that still wait for a digest, or for the passages to make it from. */
+  digestLines: number;
   /** true: pause_after left some of its open lines with the store. */
   readonly isPartial: boolean;
   /** Lines that a pause has held back: they go on with a resume, or back to the store with the chunk. */
@@ -42,28 +45,16 @@ export interface Work {
   retrievalMs: number;
   /** Content hashes of the passages found, in their order. */
   passageHashes: readonly string[];
-  /** SHA-256 of the request body that was sent last; null: nothing was sent. */
-  promptHash: string | null;
-  /** How the passages were cut to fit it; null: they were not. */
-  contextCut: ContextCut | null;
-  /** Waiting for a model server, in all. */
+  /** The stage whose call it has in flight, or needs next. */
+  stage: CallStage;
+  /** What lies behind it in that stage. */
+  state: StageState;
+  /** null: none was asked for, or it has not ended yet. */
+  digest: Digest | null;
+  /** Waiting for model servers, in all. */
   queuedMs: number;
   /** When the line last became ready for a model server. */
   readyAtMs: number;
-  /** Generations that count as attempts of the line. */
-  attempts: number;
-  /** Generations that ended because of the endpoint, not because of the line, by failure class. */
-  readonly innocentFailures: { hard: number; overload: number; misconfigured: number };
-  /** Endpoints that failed it: the next attempt goes elsewhere if it can. */
-  readonly avoid: Set<string>;
-  /** Those among them that refused it. */
-  readonly refusedBy: Set<string>;
-  /** What its prompt and answer take of a KV cache, estimated; 0: not estimated yet. */
-  tokens: number;
-  /** Every generation so far, as it ended. */
-  readonly tries: Attempt[];
-  /** One of its calls has answered it: whatever the other one ends with is of no interest. */
-  isAnswered: boolean;
 }
 
 /** A line at the beginning of its way. */
@@ -77,38 +68,28 @@ export function beginWork(chunk: LeasedChunk, line: number, parsed: ParsedLine, 
     retrieval: null,
     retrievalMs: 0,
     passageHashes: [],
-    promptHash: null,
-    contextCut: null,
+    stage: parsed.options.ragMode === 'digest' ? 'rag' : 'generation',
+    state: newStageState(),
+    digest: null,
     queuedMs: 0,
     readyAtMs: 0,
-    attempts: 0,
-    innocentFailures: { hard: 0, overload: 0, misconfigured: 0 },
-    avoid: new Set(),
-    refusedBy: new Set(),
-    tokens: 0,
-    tries: [],
-    isAnswered: false,
   };
 }
 
-/** Tries that a record tells of: the last ones. */
-const TRIES_KEPT = 20;
+/** The line needs no digest, or has it, or will never have it. */
+export function leaveDigest(work: Work): void {
+  if (work.stage !== 'rag') return;
+  work.stage = 'generation';
+  work.state = newStageState();
+  work.chunk.digestLines -= 1;
+}
 
-/** A generation of the line has ended, after so long at that endpoint. */
-export function rememberTry(
-  work: Work,
-  outcome: GenerationOutcome,
-  { endpoint, durationMs }: { readonly endpoint: string; readonly durationMs: number },
-): void {
-  if (outcome.kind === 'failure' && outcome.class === 'cancelled') return;
-  if (outcome.promptHash !== undefined) {
-    work.promptHash = outcome.promptHash;
-    work.contextCut = outcome.contextCut ?? null;
-  }
-  const [ending, code, message] =
-    outcome.kind === 'success' ? ['success', null, null] : [outcome.class, outcome.code, outcome.message];
-  work.tries.push({ endpoint, ending, code, message, durationMs: Math.round(durationMs) });
-  if (work.tries.length > TRIES_KEPT) work.tries.shift();
+/** The line begins anew, before anything was asked for it. */
+export function returnToDigest(work: Work): void {
+  if (work.parsed.options.ragMode !== 'digest' || work.stage === 'rag') return;
+  work.stage = 'rag';
+  work.state = newStageState();
+  work.chunk.digestLines += 1;
 }
 
 export function passagesOf(work: Work): readonly Passage[] {

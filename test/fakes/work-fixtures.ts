@@ -14,6 +14,7 @@ export function leasedChunk(batchId = 'b1', openLines = 1): LeasedChunk {
     retrieving: new AbortController(),
     bytes: 100,
     openLines,
+    digestLines: 0,
     isPartial: false,
     isLimited: false,
     isPausing: false,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
+import { ALL_ROLES } from '../../src/domain/call-stage.ts';
 import { RagmillError } from '../../src/errors.ts';
 import { parseEndpoints, sequentialCandidates } from '../../src/gpu-pool/candidates.ts';
 
@@ -10,9 +11,23 @@ t.test('reads plain URLs, names, models and kinds', async (t) => {
       'http://a:8000, fast=https://b.test/llm/v1/ ;model=org/big:7b=q4,,http://[::1]:30000/v1;kind=sglang,',
     ),
     [
-      { name: 'gpu-0', url: 'http://a:8000', model: null, kind: null, isExpected: true },
-      { name: 'fast', url: 'https://b.test/llm', model: 'org/big:7b=q4', kind: null, isExpected: true },
-      { name: 'gpu-2', url: 'http://[::1]:30000', model: null, kind: 'sglang', isExpected: true },
+      { name: 'gpu-0', url: 'http://a:8000', model: null, kind: null, isExpected: true, roles: ALL_ROLES },
+      {
+        name: 'fast',
+        url: 'https://b.test/llm',
+        model: 'org/big:7b=q4',
+        kind: null,
+        isExpected: true,
+        roles: ALL_ROLES,
+      },
+      {
+        name: 'gpu-2',
+        url: 'http://[::1]:30000',
+        model: null,
+        kind: 'sglang',
+        isExpected: true,
+        roles: ALL_ROLES,
+      },
     ],
   );
 });
@@ -98,6 +113,7 @@ t.test('what it is given as names, hosts, ports and models comes back, in order'
           model,
           kind: null,
           isExpected: true,
+          roles: ALL_ROLES,
         })),
       );
     }),

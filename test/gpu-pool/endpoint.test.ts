@@ -43,7 +43,7 @@ class World {
           this.sent += 1;
           this.#sent.push(resolve);
         }),
-      tokens,
+      { tokens, stage: 'generation' },
     );
   }
 
@@ -150,12 +150,12 @@ t.test('serves what it lists, and by default what is configured or comes first',
   const { endpoint } = setup(t);
   endpoint.saw(report(['first', 'second']));
   t.equal(endpoint.models.default, 'first');
-  t.ok(endpoint.serves(null) && endpoint.serves('second'));
-  t.notOk(endpoint.serves('third'));
+  t.ok(endpoint.serves('generation', null) && endpoint.serves('generation', 'second'));
+  t.notOk(endpoint.serves('generation', 'third'));
   endpoint.saw(report([]));
-  t.notOk(endpoint.serves(null), 'a server without models');
+  t.notOk(endpoint.serves('generation', null), 'a server without models');
   endpoint.missed(failure('hard'));
-  t.notOk(endpoint.serves(null) || endpoint.serves('first'));
+  t.notOk(endpoint.serves('generation', null) || endpoint.serves('generation', 'first'));
 
   const configured = new Endpoint(candidate('gpu-1', { model: 'mine' }), {
     fixedWindow: 1,
@@ -345,7 +345,7 @@ t.test('refusing one line after the other it gets no more of them until it was t
   for (let count = 0; count < 5; count += 1) await world.ends(failure('request'));
   t.match(world.endpoint, { phase: 'up', isDoubtful: true });
   t.notOk(world.endpoint.hasRoom());
-  t.ok(world.endpoint.serves('m'), 'it may well be the lines');
+  t.ok(world.endpoint.serves('generation', 'm'), 'it may well be the lines');
   world.endpoint.tried(success);
   t.ok(world.endpoint.hasRoom());
   for (let count = 0; count < 10; count += 1) await world.ends(failure('request'));
@@ -394,14 +394,14 @@ t.test('a look that fails takes it out only while nothing runs, and only if nobo
 t.test('takes no more than the KV cache holds, but one request always', async (t) => {
   const world = setup(t, 8);
   world.endpoint.saw(report(['m'], { kvCapacityTokens: 1_000 }));
-  t.ok(world.endpoint.hasRoom(5_000));
+  t.ok(world.endpoint.hasRoom({ tokens: 5_000, stage: 'generation' }));
   const first = world.run(500);
-  t.ok(world.endpoint.hasRoom(400));
-  t.notOk(world.endpoint.hasRoom(401), 'a tenth is kept back');
-  t.notOk(world.endpoint.isIdle(401));
+  t.ok(world.endpoint.hasRoom({ tokens: 400, stage: 'generation' }));
+  t.notOk(world.endpoint.hasRoom({ tokens: 401, stage: 'generation' }), 'a tenth is kept back');
+  t.notOk(world.endpoint.isIdle({ tokens: 401, stage: 'generation' }));
   world.end(success);
   await first;
-  t.ok(world.endpoint.hasRoom(900));
+  t.ok(world.endpoint.hasRoom({ tokens: 900, stage: 'generation' }));
 });
 
 t.test('drained by hand it ends what runs and takes nothing until it is resumed', async (t) => {
@@ -410,11 +410,11 @@ t.test('drained by hand it ends what runs and takes nothing until it is resumed'
   world.endpoint.setDrained(true);
   t.same(await waiting, { kind: 'not_sent' });
   t.match(world.endpoint, { phase: 'up', reason: 'drained by hand', inFlight: 1 });
-  t.notOk(world.endpoint.hasRoom() || world.endpoint.serves('m'));
+  t.notOk(world.endpoint.hasRoom() || world.endpoint.serves('generation', 'm'));
   world.end(success);
   t.match(await running, { outcome: { kind: 'success' } });
   world.endpoint.setDrained(false);
-  t.ok(world.endpoint.hasRoom() && world.endpoint.serves('m'));
+  t.ok(world.endpoint.hasRoom() && world.endpoint.serves('generation', 'm'));
 });
 
 t.test(

@@ -75,7 +75,7 @@ t.test('picks the least loaded, in turns where they are equal', async (t) => {
   const { pool } = await setup(t, { a: ['m'], b: ['m'], c: ['m'] });
   const picks: string[] = [];
   for (let count = 0; count < 6; count += 1) {
-    const picked = pool.pick(null, nowhere)!;
+    const picked = pool.pick('generation', null, nowhere)!;
     picks.push(picked.name);
     occupy(t, picked);
   }
@@ -84,13 +84,13 @@ t.test('picks the least loaded, in turns where they are equal', async (t) => {
   const uneven = await setup(t, { a: ['m'], b: ['m'] }, { window: 4 });
   for (let count = 0; count < 3; count += 1) occupy(t, uneven.endpoint('a'));
   for (let count = 0; count < 3; count += 1) {
-    const picked = uneven.pool.pick(null, nowhere)!;
+    const picked = uneven.pool.pick('generation', null, nowhere)!;
     t.equal(picked.name, 'b');
     occupy(t, picked);
   }
   const idle = await setup(t, { a: ['m'], b: ['m'] });
   t.same(
-    Array.from({ length: 4 }, () => idle.pool.pick(null, nowhere)?.name).sort(),
+    Array.from({ length: 4 }, () => idle.pool.pick('generation', null, nowhere)?.name).sort(),
     ['a', 'a', 'b', 'b'],
     'also when nothing runs',
   );
@@ -100,7 +100,8 @@ t.test('picks nobody when all are full, and somebody as soon as one has room', a
   const { pool, endpoint } = await setup(t, { a: ['m'], b: ['m'] }, { window: 1 });
   let finish = () => {};
   const first = endpoint('a').run(() => new Promise((resolve) => (finish = () => resolve(success))));
-  for (let next = pool.pick(null, nowhere); next; next = pool.pick(null, nowhere)) occupy(t, next);
+  for (let next = pool.pick('generation', null, nowhere); next; next = pool.pick('generation', null, nowhere))
+    occupy(t, next);
   let hasRoom = false;
   pool.whenRoom(() => {
     hasRoom = true;
@@ -108,67 +109,74 @@ t.test('picks nobody when all are full, and somebody as soon as one has room', a
   finish();
   await first;
   t.ok(hasRoom);
-  t.equal(pool.pick(null, nowhere)?.name, 'a');
+  t.equal(pool.pick('generation', null, nowhere)?.name, 'a');
 });
 
 t.test('picks only who serves the model', async (t) => {
   const { pool, endpoint } = await setup(t, { a: ['small'], b: ['small', 'big'], c: 'hard' });
-  t.equal(pool.pick('big', nowhere)?.name, 'b');
-  t.equal(pool.pick('none', nowhere), null);
+  t.equal(pool.pick('generation', 'big', nowhere)?.name, 'b');
+  t.equal(pool.pick('generation', 'none', nowhere), null);
   while (endpoint('b').hasRoom()) occupy(t, endpoint('b'));
-  t.equal(pool.pick('big', nowhere), null, 'waits rather than asking another model');
+  t.equal(pool.pick('generation', 'big', nowhere), null, 'waits rather than asking another model');
 });
 
 t.test('avoids an endpoint as long as another one that is up serves the model', async (t) => {
   const { pool, endpoint } = await setup(t, { a: ['m'], b: ['m', 'rare'] });
   const avoid = new Set(['b']);
-  for (let count = 0; count < 3; count += 1) t.equal(pool.pick('m', avoid)?.name, 'a');
-  t.equal(pool.pick('rare', avoid)?.name, 'b', 'nobody else has it');
+  for (let count = 0; count < 3; count += 1) t.equal(pool.pick('generation', 'm', avoid)?.name, 'a');
+  t.equal(pool.pick('generation', 'rare', avoid)?.name, 'b', 'nobody else has it');
   while (endpoint('a').hasRoom()) occupy(t, endpoint('a'));
-  t.equal(pool.pick('m', avoid), null, 'waits for the other one');
+  t.equal(pool.pick('generation', 'm', avoid), null, 'waits for the other one');
   takeOut(endpoint('a'));
-  t.equal(pool.pick('m', avoid)?.name, 'b');
-  t.ok(pool.pick('m', new Set(['a', 'b'])), 'all avoided: any');
+  t.equal(pool.pick('generation', 'm', avoid)?.name, 'b');
+  t.ok(pool.pick('generation', 'm', new Set(['a', 'b'])), 'all avoided: any');
 });
 
 t.test('a model is served nowhere only when everybody who should be there has said so', async (t) => {
   const { pool, endpoint } = await setup(t, { a: ['small'], b: ['big'] });
-  t.equal(pool.servesNowhere('big'), false);
-  t.equal(pool.servesNowhere('none'), true);
+  t.equal(pool.servesNowhere('generation', 'big'), false);
+  t.equal(pool.servesNowhere('generation', 'none'), true);
   takeOut(endpoint('b'));
-  t.equal(pool.servesNowhere('none'), false, 'the one that is away may have it');
+  t.equal(pool.servesNowhere('generation', 'none'), false, 'the one that is away may have it');
   const ports = await setup(t, { 'gpu-0': ['small'] }, { isExpected: false, count: 4 });
-  t.equal(ports.pool.servesNowhere('none'), true, 'empty ports are nobody');
+  t.equal(ports.pool.servesNowhere('generation', 'none'), true, 'empty ports are nobody');
   const empty = await setup(t, {}, { isExpected: false, count: 4 });
-  t.equal(empty.pool.servesNowhere('none'), false);
+  t.equal(empty.pool.servesNowhere('generation', 'none'), false);
 });
 
 t.test('says what it waits for: who is dead and why, or where nobody answered', async (t) => {
   const { pool, endpoint } = await setup(t, { a: 'hard', b: 'misconfigured' });
   t.equal(
-    pool.waitingFor(null),
+    pool.waitingFor('generation', null),
     'a model server to come back (a: connection refused; b: it is misconfigured)',
   );
   endpoint('a').saw(report(['m']));
-  t.equal(pool.waitingFor(null), null);
-  t.equal(pool.waitingFor('m'), null);
+  t.equal(pool.waitingFor('generation', null), null);
+  t.equal(pool.waitingFor('generation', 'm'), null);
   t.equal(
-    pool.waitingFor('big'),
+    pool.waitingFor('generation', 'big'),
     'a server of the model "big" (none at a; b: it is misconfigured)',
     'a line that asks for another model',
   );
   endpoint('a').saw(report([]));
   endpoint('b').saw(report([]));
-  t.equal(pool.waitingFor(null), 'a chat model (none at a, b)', 'servers with nothing installed');
+  t.equal(
+    pool.waitingFor('generation', null),
+    'a chat model (none at a, b)',
+    'servers with nothing installed',
+  );
 
   const ports = await setup(t, {}, { isExpected: false, count: 8 });
-  t.equal(ports.pool.waitingFor(null), 'a model server: none answered at http://gpu-0 … http://gpu-7');
+  t.equal(
+    ports.pool.waitingFor('generation', null),
+    'a model server: none answered at http://gpu-0 … http://gpu-7',
+  );
   ports.pool.hint = 'set this';
-  t.match(ports.pool.waitingFor(null), /http:\/\/gpu-7; set this$/);
+  t.match(ports.pool.waitingFor('generation', null), /http:\/\/gpu-7; set this$/);
   ports.endpoint('gpu-3').saw(report(['m']));
   takeOut(ports.endpoint('gpu-3'));
   t.equal(
-    ports.pool.waitingFor(null),
+    ports.pool.waitingFor('generation', null),
     'a model server to come back (gpu-3: it refuses lines that other endpoints answer)',
     'seen before: known',
   );
@@ -178,29 +186,29 @@ t.test('full servers are waited for, busy ones are not', async (t) => {
   const { pool, clock, endpoint } = await setup(t, { a: ['m'], b: ['m'] }, { window: 1 });
   while (endpoint('b').hasRoom()) occupy(t, endpoint('b'));
   await endpoint('a').run(async () => modelFailure('overload', 'full', { retryAfterMs: 5_000 }));
-  t.equal(pool.waitingFor(null), null, 'b works');
-  t.notOk(pool.hasRoom);
-  t.ok(pool.isServing);
+  t.equal(pool.waitingFor('generation', null), null, 'b works');
+  t.notOk(pool.hasRoom('generation'));
+  t.ok(pool.isServing('generation'));
   takeOut(endpoint('b'));
-  t.match(pool.waitingFor('m'), /^a to have room again/);
-  t.ok(pool.isServing);
+  t.match(pool.waitingFor('generation', 'm'), /^a to have room again/);
+  t.ok(pool.isServing('generation'));
   await clock.advance(5_000);
-  t.equal(pool.waitingFor('m'), null);
-  t.ok(pool.hasRoom);
+  t.equal(pool.waitingFor('generation', 'm'), null);
+  t.ok(pool.hasRoom('generation'));
   takeOut(endpoint('a'));
-  t.notOk(pool.hasRoom || pool.isServing);
+  t.notOk(pool.hasRoom('generation') || pool.isServing('generation'));
 });
 
 t.test('finds a server that starts later, and one that comes back', async (t) => {
   const { pool, clock, answers, endpoint, lines } = await setup(t, {}, { isExpected: false, count: 3 });
-  t.equal(pool.pick(null, nowhere), null);
+  t.equal(pool.pick('generation', null, nowhere), null);
   answers['gpu-2'] = ['m'];
   await clock.advance(2_500);
-  t.equal(pool.pick(null, nowhere)?.name, 'gpu-2');
+  t.equal(pool.pick('generation', null, nowhere)?.name, 'gpu-2');
   await endpoint('gpu-2').run(async () => refused);
-  t.equal(pool.pick(null, nowhere), null);
+  t.equal(pool.pick('generation', null, nowhere), null);
   await clock.advance(1_000);
-  t.equal(pool.pick(null, nowhere)?.name, 'gpu-2');
+  t.equal(pool.pick('generation', null, nowhere)?.name, 'gpu-2');
   t.same(
     lines.map(({ endpoint: name, msg }) => [name, msg]),
     [
@@ -266,7 +274,7 @@ t.test('follows a real server through its death and its return', async (t) => {
   t.teardown(() => pool.stop());
   await pool.start();
   pool.open();
-  t.equal(pool.waitingFor(null), null);
+  t.equal(pool.waitingFor('generation', null), null);
   const goesOn = async (condition: () => boolean) => {
     await until('the pool to notice', async () => {
       await clock.advance(500);
@@ -274,8 +282,8 @@ t.test('follows a real server through its death and its return', async (t) => {
     });
   };
   await server.refuse();
-  await goesOn(() => pool.waitingFor(null) !== null);
-  t.match(pool.waitingFor(null), /real: /);
+  await goesOn(() => pool.waitingFor('generation', null) !== null);
+  t.match(pool.waitingFor('generation', null), /real: /);
   await server.accept();
-  await goesOn(() => pool.pick('m', nowhere) !== null);
+  await goesOn(() => pool.pick('generation', 'm', nowhere) !== null);
 });

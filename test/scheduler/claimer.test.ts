@@ -29,6 +29,8 @@ class World {
   readonly errors: unknown[] = [];
   readonly claimer: Claimer;
   inHand: ClaimedChunk[] = [];
+  /** Batches whose lines in hand all wait for a digest. */
+  readonly digesting = new Set<string>();
   isOpen = true;
   claims = 0;
   fills = 0;
@@ -37,7 +39,7 @@ class World {
 
   constructor(
     active: () => readonly ActiveBatch[],
-    limits: { lines?: number; bytes?: number; store?: Partial<Store> } = {},
+    limits: { lines?: number; digestLines?: number; bytes?: number; store?: Partial<Store> } = {},
   ) {
     this.claimer = new Claimer({
       store: altered(store, {
@@ -54,7 +56,7 @@ class World {
         },
         ...limits.store,
       }),
-      horizonLines: () => limits.lines ?? 10,
+      horizonLines: (stage) => (stage === 'generation' ? (limits.lines ?? 10) : (limits.digestLines ?? 0)),
       horizonBytes: limits.bytes ?? 1_000_000,
       hand: this.#hand(),
       isOpen: () => this.isOpen,
@@ -74,6 +76,9 @@ class World {
     return {
       get lines() {
         return world.lines();
+      },
+      get digestLines() {
+        return world.lines((item) => world.digesting.has(item.lease.batchId));
       },
       get bytes() {
         return world.inHand.reduce((sum, item) => sum + item.text.length, 0);
@@ -186,6 +191,38 @@ t.test('batches take turns, and the next round begins after the last one that wa
   }
   const counts = [a, b, c].map((id) => world.ids.filter((other) => other === id).length);
   t.ok(Math.max(...counts) - Math.min(...counts) <= 1, `${counts}`);
+});
+
+t.test('lines that are stuck before one stage leave room for batches that need the other', async (t) => {
+  const digested = await batchOf(20, 4);
+  const digest = { ...digested, options: { ...options, ragMode: 'digest' as const } };
+  const plain = await batchOf(20, 4);
+  const world = setup(t, () => [digest, plain], { lines: 12, digestLines: 8 });
+  world.digesting.add(digest.id);
+  await world.settle();
+  const claimedOf = (id: string) => world.ids.filter((other) => other === id).length;
+  t.same([claimedOf(digest.id), claimedOf(plain.id)], [2, 3], 'each up to its own horizon');
+  world.inHand = world.inHand.filter(({ lease }) => lease.batchId === digest.id);
+  await world.settle();
+  t.same([claimedOf(digest.id), claimedOf(plain.id)], [2, 6], 'a jam of digests holds up no others');
+
+  world.digesting.clear();
+  await world.settle();
+  t.same(
+    [claimedOf(digest.id), claimedOf(plain.id)],
+    [2, 6],
+    'what has its digest counts among what is to be answered',
+  );
+});
+
+t.test('digests run ahead of generation, up to both horizons together', async (t) => {
+  const digested = await batchOf(20, 4);
+  const world = setup(t, () => [{ ...digested, options: { ...options, ragMode: 'digest' as const } }], {
+    lines: 12,
+    digestLines: 8,
+  });
+  await world.settle();
+  t.equal(world.claimed.length, 5);
 });
 
 t.test('a nudge that comes while it looks is not lost', async (t) => {

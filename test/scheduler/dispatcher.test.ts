@@ -7,6 +7,7 @@ import type { NewRecord } from '../../src/domain/record.ts';
 import { GpuPool } from '../../src/gpu-pool/gpu-pool.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { cancelledFailure, modelFailure } from '../../src/model-server/failures.ts';
+import { answering } from '../../src/scheduler/answering.ts';
 import { Dispatcher } from '../../src/scheduler/dispatcher.ts';
 import type { Work } from '../../src/scheduler/work.ts';
 import { ManualClock } from '../fakes/manual-clock.ts';
@@ -55,6 +56,12 @@ class World {
       clock: this.clock,
       log: recordingLog().log,
     });
+    const answers = answering({
+      limits: { maxAttempts: MAX_ATTEMPTS, totalTimeoutMs: 1, firstTokenTimeoutMs: 2, stallTimeoutMs: 3 },
+      defaultSystemPrompt: 'Be kind.',
+      metrics: this.metrics,
+      onRecord: (item, record) => this.records.push({ work: item, record, body: JSON.parse(record.body) }),
+    });
     this.dispatcher = new Dispatcher({
       pool: this.pool,
       generate: (task, signal) =>
@@ -68,20 +75,18 @@ class World {
         this.#started.add(item);
         return this.mayStart;
       },
-      settings: {
-        apiKey: 'key',
-        maxAttempts: MAX_ATTEMPTS,
-        totalTimeoutMs: 1,
-        firstTokenTimeoutMs: 2,
-        stallTimeoutMs: 3,
-        contextTokens: null,
+      apiKey: 'key',
+      contextTokens: null,
+      stages: {
+        // No line of these tests asks for a digest.
+        rag: answers,
+        generation: answers,
       },
-      defaultSystemPrompt: 'Be kind.',
+      ragOutageMs: 1,
       metrics: this.metrics,
       clock: this.clock,
       openLines: () =>
-        this.elsewhere + this.dispatcher.waiting.room + this.#started.size - this.records.length,
-      onRecord: (item, record) => this.records.push({ work: item, record, body: JSON.parse(record.body) }),
+        this.elsewhere + this.dispatcher.waiting.generation + this.#started.size - this.records.length,
       onSurprise: (_, error) => this.surprises.push(error),
     });
   }
@@ -328,7 +333,7 @@ t.test('lines that waited at an endpoint that died go elsewhere, unblamed and in
     await turns();
     if (world.inFlight === 0) await world.clock.advance(1_000);
   }
-  const blamed = items.filter((item) => item.innocentFailures.hard > 0);
+  const blamed = items.filter((item) => item.state.innocentFailures.hard > 0);
   t.same(
     blamed.map((item) => item.parsed.request.query),
     [isOnA],
@@ -584,9 +589,9 @@ t.test('whatever becomes of the calls, every line ends once and within its attem
         assert.equal(world.records.length + world.surprises.length, lines);
         assert.equal(new Set(world.records.map(({ work: item }) => item.line)).size, world.records.length);
         for (const { work: item, record, body } of world.records) {
-          assert.ok(item.attempts <= MAX_ATTEMPTS);
-          assert.equal(body.generation.attempts, item.attempts);
-          if (record.status === 'succeeded') assert.ok(item.attempts >= 1);
+          assert.ok(item.state.attempts <= MAX_ATTEMPTS);
+          assert.equal(body.generation.attempts, item.state.attempts);
+          if (record.status === 'succeeded') assert.ok(item.state.attempts >= 1);
         }
         assert.ok(world.maxInFlight <= endpoints * 2);
       },
@@ -755,7 +760,7 @@ t.test('a line on its way through the pool is counted by what it waits for', asy
   world.respond = respond;
   for (let line = 1; line <= 10; line += 1) world.dispatcher.add(work(line));
   await turns();
-  t.same(world.dispatcher.waiting, { room: 7, retry: 0 }, 'one runs, two wait at the gate');
+  t.same(world.dispatcher.waiting, { rag: 0, generation: 7, retry: 0 }, 'one runs, two wait at the gate');
   release(failure('ambiguous'));
   await turns();
   t.match(world.dispatcher.waiting, { retry: 1 });

@@ -6,6 +6,7 @@ import type { Work } from '../../src/scheduler/work.ts';
 import { leasedChunk, work } from '../fakes/work-fixtures.ts';
 
 const anywhere = () => 'here';
+const modelOf = (item: Work) => item.parsed.options.model;
 
 /** Takes until nothing more is to be had. */
 function drain(feed: Feed, place: (work: Work) => string | null = anywhere): Work[] {
@@ -15,7 +16,7 @@ function drain(feed: Feed, place: (work: Work) => string | null = anywhere): Wor
 }
 
 const feedOf = (...works: readonly Work[]) => {
-  const feed = new Feed();
+  const feed = new Feed(modelOf);
   for (const item of works) feed.push(item);
   return feed;
 };
@@ -46,7 +47,7 @@ const commands = fc.array(
 t.test('loses nothing and gives nothing twice, whatever comes, goes and is removed', async () => {
   fc.assert(
     fc.property(commands, (sequence) => {
-      const feed = new Feed();
+      const feed = new Feed(modelOf);
       const inside = new Set<Work>();
       let line = 0;
       const leaves = (gone: Work) => assert.ok(inside.delete(gone), 'only what came in comes out, once');
@@ -138,9 +139,9 @@ t.test('lines whose model has no place do not hold up the others of their batch'
 t.test('nor do lines that want to go elsewhere hold up those that have not failed yet', async (t) => {
   const feed = feedOf(...batch('a', 2));
   const { work: failed } = feed.take(anywhere)!;
-  failed.avoid.add('gpu-0');
+  failed.state.avoid.add('gpu-0');
   feed.pushFront(failed);
-  t.same(names(drain(feed, (item) => (item.avoid.has('gpu-0') ? null : 'gpu-0'))), ['a2']);
+  t.same(names(drain(feed, (item) => (item.state.avoid.has('gpu-0') ? null : 'gpu-0'))), ['a2']);
   t.same(names(drain(feed)), ['a1']);
 });
 

@@ -2,6 +2,7 @@ import t from 'tap';
 import type { Passage } from '../../src/domain/passage.ts';
 import type { NewRecord } from '../../src/domain/record.ts';
 import { failedRecord, succeededRecord, unrunRecord } from '../../src/scheduler/result-record.ts';
+import { newStageState } from '../../src/scheduler/stage-state.ts';
 import type { Work } from '../../src/scheduler/work.ts';
 import { success, work } from '../fakes/work-fixtures.ts';
 
@@ -32,7 +33,7 @@ function answered(): Work {
   return {
     ...work(4),
     retrieval: { kind: 'success', attempts: 2, passages: [passage], collectionGeneration: 3 },
-    attempts: 1,
+    state: { ...newStageState(), attempts: 1 },
     queuedMs: 2.6,
     retrievalMs: 8.2,
   };
@@ -126,7 +127,11 @@ t.test('line breaks and broken surrogates of an answer do not break the log', as
 
 t.test('a failed generation names its endpoint and attempts; a failed retrieval had none', async (t) => {
   const error = { code: 'generation_failed', message: 'it broke', stage: 'generation' } as const;
-  const generation = failedRecord({ ...answered(), attempts: 3 }, error, trace);
+  const generation = failedRecord(
+    { ...answered(), state: { ...newStageState(), attempts: 3 } },
+    error,
+    trace,
+  );
   t.match(generation, { status: 'failed', code: 'generation_failed', rag: 'success', promptTokens: 0 });
   t.match(bodyOf(generation), {
     answer: null,

@@ -98,7 +98,7 @@ t.test('uploads that cannot be batches', async (t) => {
     [`${good}\n${'x'.repeat(200_000)}`, '', 413, 'too_large'],
     [good, '?topk=3', 400, 'invalid_option'],
     [good, '?top_k=0', 400, 'invalid_option'],
-    [good, '?rag_mode=digest', 400, 'invalid_option'],
+    [good, '?rag_mode=full', 400, 'invalid_option'],
     [good, '?metadata=3', 400, 'invalid_option'],
     [good, '?metadata={"a":1}', 400, 'invalid_option'],
   ];

@@ -1,0 +1,54 @@
+// What a line asks of a model server: for a digest of its passages, or for the answer. From this a prompt is built, when it
+// is sent, and again when somebody wants to see it.
+
+import type { GenerationTask } from '../domain/generation.ts';
+import type { Passage } from '../domain/passage.ts';
+import { DIGEST_SYSTEM_PROMPT } from '../generation/digest-prompt.ts';
+import type { ParsedLine } from './line-parser.ts';
+
+/** What of a task depends on the line. */
+export type LinePrompt = Pick<
+  GenerationTask,
+  'request' | 'systemPrompt' | 'template' | 'maxTokens' | 'temperature' | 'passages' | 'digest'
+>;
+
+/** `text`: null where the digest could not be used, and the question goes alone. */
+export interface PromptSource {
+  readonly parsed: ParsedLine;
+  readonly passages: readonly Passage[];
+  /** null: none was asked for, and the passages stand in the prompt. */
+  readonly digest: { readonly text: string | null } | null;
+}
+
+export function answerPrompt(
+  { parsed, passages, digest }: PromptSource,
+  defaultSystemPrompt: string,
+): LinePrompt {
+  const { request, options } = parsed;
+  return {
+    request,
+    systemPrompt: options.systemPrompt ?? defaultSystemPrompt,
+    template: options.template,
+    maxTokens: options.maxTokens,
+    temperature: options.temperature,
+    // With a digest the passages do not stand in the prompt; the answer may cite them all the same.
+    passages: digest?.text === null ? [] : passages,
+    digest: digest?.text ?? null,
+  };
+}
+
+/** The system prompt, templates and sampling of the line are meant for its answer, not for the digest. */
+export function digestPrompt(
+  { parsed, passages }: Pick<PromptSource, 'parsed' | 'passages'>,
+  maxTokens: number,
+): LinePrompt {
+  return {
+    request: { shape: 'native', query: parsed.request.query },
+    systemPrompt: DIGEST_SYSTEM_PROMPT,
+    template: null,
+    maxTokens,
+    temperature: 0,
+    passages,
+    digest: null,
+  };
+}

@@ -1,0 +1,63 @@
+// The first stage of a line: its passages, from the build of the collection that is READY now.
+
+import { setMaxListeners } from 'node:events';
+import type { RequestOptions } from '../domain/options.ts';
+import type { RetrievalOutcome } from '../domain/passage.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Clock } from '../time.ts';
+import type { PassageKeeper } from './passage-keeper.ts';
+import type { Work } from './work.ts';
+
+type RetrievalQuery = Pick<RequestOptions, 'topK' | 'maxDistance' | 'where'> & { readonly query: string };
+
+export interface RetrievingOptions {
+  readonly retrieve: (query: RetrievalQuery, signal: AbortSignal) => Promise<RetrievalOutcome>;
+  /** Number of the collection's build that is READY now. */
+  readonly collectionGeneration: () => number;
+  readonly keeper: PassageKeeper;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+}
+
+/** Also noted on the line; null: a pause came first, or the lease is gone. */
+export async function retrieveFor(work: Work, options: RetrievingOptions): Promise<RetrievalOutcome | null> {
+  const { clock, metrics, keeper } = options;
+  const startedAtMs = clock.monotonicMs();
+  const outcome = await askUntilCurrent(work, options);
+  if (outcome === null) return null;
+  work.retrieval = outcome;
+  if (outcome.kind === 'success') {
+    work.passageHashes = keeper.hashesOf(outcome.passages, outcome.collectionGeneration);
+  }
+  work.retrievalMs = clock.monotonicMs() - startedAtMs;
+  metrics.stageDuration.observe({ stage: 'retrieval' }, work.retrievalMs / 1000);
+  return outcome;
+}
+
+async function askUntilCurrent(
+  { chunk, parsed }: Work,
+  { retrieve, collectionGeneration }: RetrievingOptions,
+): Promise<RetrievalOutcome | null> {
+  const { topK, maxDistance, where } = parsed.options;
+  const query = { query: parsed.request.query, topK, maxDistance, where };
+  for (;;) {
+    const outcome = await retrieve(query, chunk.retrieving.signal).catch((error: unknown) => {
+      if (chunk.retrieving.signal.aborted || chunk.isPausing) return null;
+      throw error;
+    });
+    if (outcome === null && (chunk.isPausing || chunk.controller.signal.aborted)) return null;
+    // A build that has been replaced may hold what the corpus no longer does.
+    if (outcome !== null && !isOutdated(outcome, collectionGeneration())) return outcome;
+  }
+}
+
+export function isOutdated(outcome: RetrievalOutcome, generation: number): boolean {
+  return 'collectionGeneration' in outcome && outcome.collectionGeneration !== generation;
+}
+
+/** Every line of the chunk listens to its signal. */
+export function retrievingController(): AbortController {
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  return controller;
+}
