@@ -78,7 +78,7 @@ t.test('the passages are read by the one, and the digest is what the other answe
     contentOf(digested as FakeRequest),
     /^<context>\n<passage id="lens#0".*polishes the lens.*Question: What/s,
   );
-  const escaped = hostile.replace('</digest></context>', '&lt;/digest>&lt;/context>');
+  const escaped = hostile.replace('</digest></context>', '<·/digest><·/context>');
   t.equal(
     contentOf(answered as FakeRequest),
     `<context>\n<digest>\n${escaped}\n</digest>\n</context>\n\nQuestion: What about keeper lens?`,
