@@ -9,7 +9,7 @@ import { RagmillError } from '../errors.ts';
 import type { RetryFilter } from '../store/store.ts';
 import { batchRef, toBatchObject } from './batch-object.ts';
 import { batchParams, found } from './batches.ts';
-import { acceptAnyBody } from './bodies.ts';
+import { acceptAnyBody, acceptJsonBody } from './bodies.ts';
 import { problemRef } from './problem.ts';
 import type { Services } from './services.ts';
 
@@ -113,18 +113,7 @@ function registerDelete(scope: FastifyInstance, services: Services): void {
 
 function registerRetry(scope: FastifyInstance, services: Services): void {
   // Whatever a client calls it (curl -d says it is a form), a body here is JSON.
-  scope.removeAllContentTypeParsers();
-  scope.addContentTypeParser(
-    '*',
-    { parseAs: 'string', bodyLimit: RETRY_BODY_BYTES },
-    (_request, text, parsed) => {
-      try {
-        parsed(null, text === '' ? {} : JSON.parse(String(text)));
-      } catch {
-        parsed(new RagmillError('bad_request', 'The body of a retry is a JSON object, or empty.'));
-      }
-    },
-  );
+  acceptJsonBody(scope, RETRY_BODY_BYTES);
   scope.addHook('preValidation', async (request) => {
     request.body ??= {};
   });

@@ -5,6 +5,7 @@ import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
 import type { LiveCollection } from '../chroma/live-collection.ts';
 import { RagmillError } from '../errors.ts';
+import { acceptJsonBody } from './bodies.ts';
 import { problemRef } from './problem.ts';
 import type { Services } from './services.ts';
 
@@ -77,6 +78,7 @@ const resetSchema = Type.Object(
 );
 
 const tags = ['collection'];
+const RESET_BODY_BYTES = 4096;
 
 export function registerCollection(app: FastifyInstance, services: Services): void {
   app
@@ -86,7 +88,15 @@ export function registerCollection(app: FastifyInstance, services: Services): vo
       { schema: { summary: 'The collection', tags, response: { 200: collectionSchema } } },
       async () => toCollectionObject(services),
     );
-  app.withTypeProvider<TypeBoxTypeProvider>().post(
+  app.register((scope, _options, done) => {
+    acceptJsonBody(scope, RESET_BODY_BYTES);
+    registerReset(scope, services);
+    done();
+  });
+}
+
+function registerReset(scope: FastifyInstance, services: Services): void {
+  scope.withTypeProvider<TypeBoxTypeProvider>().post(
     '/collection/reset',
     {
       schema: {

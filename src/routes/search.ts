@@ -7,6 +7,7 @@ import type { RetrievalOutcome } from '../domain/passage.ts';
 import { whereProblem } from '../domain/where.ts';
 import { RagmillError } from '../errors.ts';
 import { requestOptionSchema } from '../scheduler/option-schema.ts';
+import { acceptJsonBody } from './bodies.ts';
 import { liveOf } from './collection.ts';
 import { problemRef } from './problem.ts';
 import type { Services } from './services.ts';
@@ -35,11 +36,20 @@ const foundSchema = Type.Object({
   message: Type.Union([Type.String(), Type.Null()], { description: 'Why nothing was found.' }),
 });
 
+const BODY_BYTES_MAX = 1024 * 1024;
 /** A search gives up before the clients and balancers in front of it do. */
 const SEARCH_TIMEOUT_MS = 20_000;
 
 export function registerSearch(app: FastifyInstance, services: Services): void {
-  app.withTypeProvider<TypeBoxTypeProvider>().post(
+  app.register((scope, _options, done) => {
+    acceptJsonBody(scope, BODY_BYTES_MAX);
+    registerRoute(scope, services);
+    done();
+  });
+}
+
+function registerRoute(scope: FastifyInstance, services: Services): void {
+  scope.withTypeProvider<TypeBoxTypeProvider>().post(
     '/search',
     {
       schema: {

@@ -7,7 +7,7 @@
 import type { ModelFailure } from '../domain/failure.ts';
 import type { GenerationSuccess } from '../domain/generation.ts';
 import type { ErrorCode } from '../errors.ts';
-import { judgeDigest } from '../generation/digest-prompt.ts';
+import { type JudgedDigest, judgeDigest } from '../generation/digest-prompt.ts';
 import type { Metrics } from '../metrics.ts';
 import type { CallTrace } from './calls.ts';
 import type { Digest, DigestEnding } from './digest.ts';
@@ -32,6 +32,13 @@ export interface DigestingOptions {
   /** `work.digest` says how it ended. */
   readonly onDigest: (work: Work) => void;
 }
+
+/** What it has written is not about any passage. */
+const NO_ROOM: JudgedDigest = {
+  kind: 'unusable',
+  code: 'digest_refused',
+  message: "The RAG model's context has no room for a passage. Lower RAG_DIGEST_MAX_TOKENS.",
+};
 
 /** What a failure of a model server is called where it was asked for a digest. */
 const RAG_CODES: Readonly<Record<string, ErrorCode>> = {
@@ -58,7 +65,7 @@ export function digesting({ settings, metrics, log, onDigest }: DigestingOptions
     succeeded(work, success, trace) {
       if (success.isContextTruncated) metrics.contextTruncated.inc({ endpoint: trace.endpoint });
       if (success.contextCut) metrics.contextCuts.inc({ reason: success.isShortened ? 'refused' : 'budget' });
-      const judged = judgeDigest(success);
+      const judged = success.contextCut?.passages === 0 ? NO_ROOM : judgeDigest(success);
       const ending: DigestEnding =
         judged.kind === 'usable'
           ? { kind: 'success', text: judged.text }

@@ -9,6 +9,7 @@ import { templateProblem } from '../generation/template.ts';
 
 const whereSchema = Type.Unsafe<Where>({
   type: 'object',
+  additionalProperties: true,
   description:
     'Only passages whose metadata match: `{"lang":"en"}`, `{"year":{"$gte":2020}}`, `{"$and":[…]}`; operators $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin.',
 });
