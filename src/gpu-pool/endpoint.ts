@@ -15,16 +15,11 @@ import type { EndpointCandidate } from './candidates.ts';
 import type { Ended } from './ended.ts';
 import { EndpointFigures, tokensOf } from './endpoint-figures.ts';
 import type { EndpointOptions } from './endpoint-options.ts';
+import { type EndpointPhase, PHASE_OF_BREAKER } from './endpoint-phase.ts';
 import { Gate, type GateRequest, NOT_SENT, type NotSent } from './gate.ts';
 import { Health } from './health.ts';
 import { ServedModels } from './served-models.ts';
-import { AdaptiveWindow } from './window.ts';
-
-/** `absent`: nobody has answered there so far, or nobody does any more; `trial`: it is back, and has to prove it. */
-export type EndpointPhase = 'absent' | 'up' | 'trial' | 'down';
-
-/** Asked for several times a request: made once. */
-const PHASE_OF_BREAKER = { closed: 'up', half_open: 'trial', open: 'down' } as const;
+import { AdaptiveWindow, type WindowSample } from './window.ts';
 
 /** Shortest pause after an overload, whatever the server asks for, in milliseconds. */
 const OVERLOAD_PAUSE_MIN_MS = 1_000;
@@ -172,7 +167,7 @@ export class Endpoint {
         const durationMs = this.#options.clock.monotonicMs() - startedAtMs;
         this.figures.ended(outcome, durationMs, request.stage);
         // Within the task: when it returns, the queue starts what waits before anybody else gets to know.
-        return this.#learn(outcome, epoch, durationMs);
+        return this.#learn(outcome, request.stage, { epoch, durationMs });
       }, request);
     } finally {
       if (this.inFlight === 0) this.#health.giveUp();
@@ -255,18 +250,24 @@ export class Endpoint {
     return this.phase === 'up' && !this.#isDrained && !this.#health.isDoubtful;
   }
 
-  #learn(outcome: GenerationOutcome, epoch: number, durationMs: number): Ended {
+  #learn(
+    outcome: GenerationOutcome,
+    stage: CallStage,
+    sample: Pick<WindowSample, 'epoch' | 'durationMs'>,
+  ): Ended {
     if (outcome.kind === 'success') {
       this.#isCautious = false;
       this.#health.answered();
-      this.#window.answered({ epoch, tokens: tokensOf(outcome), durationMs, inFlight: this.inFlight });
+      // Digests and answers have speeds of their own: where there are both, only answers tell what a window is worth.
+      if (stage === 'generation' || !this.roles.has('generation'))
+        this.#window.answered({ ...sample, tokens: tokensOf(outcome), inFlight: this.inFlight });
       this.#fit();
       return { kind: 'ended', outcome, isInnocent: false, verdict: null };
     }
     const wasUp = this.phase === 'up';
     const verdict = this.#health.failed(outcome);
     if (wasUp && outcome.class === 'overload') {
-      this.#window.overloaded(epoch);
+      this.#window.overloaded(sample.epoch);
       this.#isCautious = true;
       const pauseMs = Math.max(OVERLOAD_PAUSE_MIN_MS, outcome.retryAfterMs ?? 0);
       this.#gate.pause(pauseMs, () => this.#options.onChange(this));

@@ -60,11 +60,11 @@ export class Calls {
     return (this.#byState.get(call.state) ?? []).filter((other) => other !== call);
   }
 
-  /** Calls of lines that have but one, the longest in flight first. */
+  /** Calls that a line waits for and has but one of, the longest in flight first. */
   get single(): Call[] {
     return [...this.#byState.values()]
       .flatMap((calls) => (calls.length === 1 ? calls : []))
-      .filter((call) => call.sentAtMs !== null)
+      .filter(({ sentAtMs, state }) => sentAtMs !== null && !state.isAnswered)
       .sort((a, b) => (a.sentAtMs ?? 0) - (b.sentAtMs ?? 0));
   }
 }

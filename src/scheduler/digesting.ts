@@ -61,7 +61,7 @@ export function digesting({ settings, metrics, log, onDigest }: DigestingOptions
     modelOf: ({ parsed }) => (settings.model === 'batch' ? parsed.options.model : settings.model.name),
     promptOf: (work) => digestPrompt({ parsed: work.parsed, passages: passagesOf(work) }, settings.maxTokens),
     // The same prompt at the same temperature: what has nothing to say now will not have it later.
-    isFinal: ({ code }) => code === 'empty_answer',
+    isFinal: ({ code }) => code === 'empty_answer' || code === 'poison',
     succeeded(work, success, trace) {
       if (success.isContextTruncated) metrics.contextTruncated.inc({ endpoint: trace.endpoint });
       if (success.contextCut) metrics.contextCuts.inc({ reason: success.isShortened ? 'refused' : 'budget' });

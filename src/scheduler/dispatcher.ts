@@ -214,11 +214,14 @@ export class Dispatcher {
 
   async #failed(call: Call, ended: Ended, failure: ModelFailure): Promise<void> {
     const { pool, stages } = this.#options;
-    const { work, trace } = call;
+    const { work, state, trace } = call;
     const stage = stages[call.stage];
+    if (stage.isFinal(failure)) {
+      state.attempts += 1;
+      return stage.failed(work, failure, trace);
+    }
     const { maxAttempts } = stage.limits;
-    const isFinal = stage.isFinal(failure);
-    const aftermath = await aftermathOf(call, ended, { pool, maxAttempts: isFinal ? 1 : maxAttempts });
+    const aftermath = await aftermathOf(call, ended, { pool, maxAttempts });
     if (work.chunk.controller.signal.aborted || aftermath === 'nothing') return;
     if (aftermath === 'fail') stage.failed(work, failure, trace);
     else if (aftermath === 'again') this.#again(work, failure);

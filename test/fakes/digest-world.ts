@@ -30,6 +30,8 @@ export interface DigestCall {
   readonly query: string;
   readonly task: GenerationTask;
   readonly signal: AbortSignal;
+  /** In a process of its own. */
+  readonly isAlone: boolean;
 }
 
 export type Respond = (call: DigestCall, index: number) => GenerationOutcome | Promise<GenerationOutcome>;
@@ -94,8 +96,8 @@ export class DigestWorld {
       collectionGeneration: () => 1,
       contextTokens: null,
       retrieve: async () => this.retrieve(),
-      generate: (task, signal) => this.#call(task, signal),
-      generateAlone: (task, signal) => this.#call(task, signal),
+      generate: (task, signal) => this.#call(task, signal, false),
+      generateAlone: (task, signal) => this.#call(task, signal, true),
       apiKey: null,
       generation: LIMITS,
       digest: {
@@ -129,7 +131,12 @@ export class DigestWorld {
   }
 
   /** Begins so many lines of a batch of digest mode: `question 1 …`. */
-  begin(lines: number, changes: Partial<BatchOptions> = {}, batchId = 'b1'): LeasedChunk {
+  begin(
+    lines: number,
+    changes: Partial<BatchOptions> = {},
+    batchId = 'b1',
+    suspectLines: readonly number[] = [],
+  ): LeasedChunk {
     const texts = Array.from({ length: lines }, (_, index) =>
       JSON.stringify({ custom_id: `q${index + 1}`, query: `${batchId} question ${index + 1}` }),
     );
@@ -140,7 +147,7 @@ export class DigestWorld {
       text: Buffer.from(texts.join('\n')),
       problems: [],
       finishedLines: [],
-      suspectLines: [],
+      suspectLines,
       runnableLines: null,
     };
     this.#lines += lines;
@@ -169,10 +176,10 @@ export class DigestWorld {
     await this.pool.stop();
   }
 
-  async #call(task: GenerationTask, signal: AbortSignal): Promise<GenerationOutcome> {
+  async #call(task: GenerationTask, signal: AbortSignal, isAlone: boolean): Promise<GenerationOutcome> {
     const stage = task.systemPrompt === DIGEST_SYSTEM_PROMPT ? 'rag' : 'generation';
     const endpoint = new URL(task.endpointUrl).hostname;
-    const call = { stage, endpoint, query: task.request.query, task, signal } as const;
+    const call = { stage, endpoint, query: task.request.query, task, signal, isAlone } as const;
     this.calls.push(call);
     if (this.away.has(endpoint)) return refused();
     return this.respond(call, this.calls.length - 1);

@@ -86,6 +86,26 @@ function setup(t: Test, window: number | null = 4, first = report(['m'])): World
 const failure = (failureClass: FailureClass, retryAfterMs: number | null = null) =>
   modelFailure(failureClass, `it was ${failureClass}`, { retryAfterMs });
 
+t.test('where digests and answers share an endpoint, answers tell what its window is worth', async (t) => {
+  for (const isShared of [true, false]) {
+    const endpoint = new Endpoint(candidate('a', isShared ? {} : { roles: new Set(['rag']) }), {
+      fixedWindow: null,
+      clock: new ManualClock(),
+      lookNow: async () => {},
+      hasSiblings: () => false,
+      onChange: () => {},
+    });
+    endpoint.saw(report(['m']));
+    endpoint.open();
+    const before = endpoint.window;
+    for (let round = 0; round < 20; round += 1) {
+      const digest = () => endpoint.run(async () => success, { tokens: 0, stage: 'rag' });
+      await Promise.all(Array.from({ length: endpoint.window }, digest));
+    }
+    t.equal(endpoint.window > before, !isShared);
+  }
+});
+
 t.test('sends no more than its window, and the rest in order as answers come', async (t) => {
   const world = setup(t, 2);
   const order: number[] = [];

@@ -25,6 +25,7 @@ async function setup(t: Test, ...of: ConstructorParameters<typeof DigestWorld>):
   return world;
 }
 
+const defaultAnswer = (stage: string) => (stage === 'rag' ? digestSuccess : success);
 const failure = (failureClass: FailureClass, code = 'generation_failed' as const) =>
   modelFailure(failureClass, `it was ${failureClass}`, { code });
 const digestEnds = (outcome: GenerationOutcome) => (call: { stage: string }) =>
@@ -390,6 +391,52 @@ t.test('a pause lets lines finish whose digest was asked for, and parks the othe
   t.equal(chunk.digestLines, 0);
   t.equal(world.callsOf('rag').length, 20);
 });
+
+t.test('a suspect is digested alone, and one that ends its process is not generated', async (t) => {
+  const world = await setup(t);
+  world.respond = ({ stage, query }) =>
+    stage === 'rag' && query.endsWith('2')
+      ? modelFailure('request', 'it died', { code: 'poison' })
+      : defaultAnswer(stage);
+  world.begin(3, {}, 'b1', [1, 2]);
+  await world.ended(3);
+  t.same(
+    world.calls.filter(({ isAlone }) => isAlone).map(({ stage, query }) => `${stage} ${query}`),
+    ['rag b1 question 1', 'generation b1 question 1', 'rag b1 question 2'],
+  );
+  const poisoned = world.records.find(({ record }) => record.line === 2);
+  t.match(poisoned, { record: { code: 'poison', stage: 'rag', rag: 'hard_failure' } });
+  t.equal(world.records.filter(({ record }) => record.status === 'succeeded').length, 2);
+});
+
+t.test(
+  'of two calls for a digest the later one counts for nothing, wherever the line is by then',
+  async (t) => {
+    const world = await setup(t, { fast: ['rag'], slow: ['rag'], answers: ['generation'] }, { window: 4 });
+    const late: (() => void)[] = [];
+    world.respond = async ({ stage, endpoint }) => {
+      if (stage === 'generation') return success;
+      if (endpoint === 'slow' && world.records.length > 150)
+        return new Promise((resolve) =>
+          late.push(() => resolve({ ...digestSuccess, answer: 'From the slow one, too late.' })),
+        );
+      await world.clock.sleep(50);
+      return digestSuccess;
+    };
+    world.begin(200);
+    await until('all records', async () => {
+      await world.clock.advance(50);
+      return world.records.length >= 200;
+    });
+    t.ok(late.length > 0, 'the slow one was asked');
+    t.ok(world.callsOf('rag').length > 200, 'and then the fast one');
+    for (const answer of late) answer();
+    await world.clock.advance(10_000);
+    t.equal(world.records.length, 200);
+    t.equal(world.callsOf('generation').length, 200);
+    t.ok(world.callsOf('generation').every(({ task }) => task.digest === DIGEST_TEXT));
+  },
+);
 
 t.test('a cancel ends the digests in flight and leaves no record', async (t) => {
   const world = await setup(t);
