@@ -44,7 +44,7 @@ interface Asked extends Question {
 
 /**
  * One call would leave Chroma idle while its answer is ranked; more add latency without adding speed (measured once, by
- * hand). Two cost Chroma up to a fifth more processor time a question than one (npm run bench:retrieval-cost).
+ * hand). Two cost Chroma 1.0 to 1.3 times the processor time of one (npm run bench:retrieval-cost).
  */
 const defaultMaxInFlight = 2;
 const retryBaseMs = 100;
