@@ -103,7 +103,7 @@ t.test('one wrong setting is one complaint', async (t) => {
     ['PORT', '-1'],
     ['PORT', '80 80'],
     ['PORT', 'http'],
-    ['RESET_COLLECTION', 'never'],
+    ['RESET_COLLECTION', 'sometimes'],
     ['RAG_MODE', 'RETRIEVE'],
     ['EMBEDDED_MODEL', 'true'],
     ['GPU_CONCURRENCY', '2.5'],

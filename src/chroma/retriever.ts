@@ -42,7 +42,10 @@ interface Asked extends Question {
   readonly waiters: Set<(outcome: RetrievalOutcome) => void>;
 }
 
-/** More than one or two calls at a time add latency without adding speed (measured once, by hand). */
+/**
+ * One call would leave Chroma idle while its answer is ranked; more add latency without adding speed (measured once, by
+ * hand). Two cost Chroma 1.0 to 1.3 times the processor time of one (npm run bench:retrieval-cost).
+ */
 const defaultMaxInFlight = 2;
 const retryBaseMs = 100;
 const retryCapMs = 2_000;
