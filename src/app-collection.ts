@@ -29,7 +29,7 @@ export interface Surroundings {
   readonly clock: Clock;
 }
 
-/** Before the first READY, in words that follow "waiting for"; afterwards there is a live collection. */
+/** The road from a corpus to passages: what there is of it before the first READY, and the live collection afterwards. */
 export class CollectionSide {
   readonly #around: Surroundings;
   readonly #metrics: Metrics;
@@ -175,7 +175,7 @@ function describeBootstrap(state: BootstrapState): string {
     case 'waiting_for_rank':
       return 'another process to finish as rank 0';
     case 'checking':
-      return 'the corpus to be read';
+      return 'the corpus to be read, and the embedder to answer';
     case 'connecting':
       return 'Chroma to answer';
     case 'filling':
