@@ -3,6 +3,8 @@
 // set mixed in where there is one.
 //
 //   npm run bench:index [-- --chunks=10000 --questions=500 --set=<folder> --ef-search=… --ef-construction=… --neighbors=…]
+//
+// --ef-search is that of a collection of 10,000 chunks; a larger one gets more.
 
 import { createWriteStream, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
@@ -13,6 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { recordId } from '../src/chroma/chunk-record.ts';
 import { candidatesFor } from '../src/chroma/exact-ranking.ts';
+import { indexFor } from '../src/chroma/index-effort.ts';
 import { indexedText } from '../src/chroma/lexical-embedder.ts';
 import { lexicalEmbedding } from '../src/chroma/lexical-embedding.ts';
 import { CorpusStatistics } from '../src/chroma/lexical-statistics.ts';
@@ -53,7 +56,7 @@ type Found = readonly (readonly string[])[];
 const folder = mkdtempSync(join(tmpdir(), 'ragmill-bench-'));
 try {
   console.log(`${machine()}, load ${loadavg()[0]?.toFixed(1)}`);
-  console.log(JSON.stringify(index));
+  console.log(JSON.stringify(indexFor(index, Number(values.chunks))));
   const path = join(folder, 'corpus.jsonl');
   const { generated, known } = await writeCorpus(path);
   await using built = await build(path);

@@ -6,6 +6,7 @@ import type { HNSWConfiguration } from 'chromadb';
 import type { CorpusChunk } from '../domain/corpus.ts';
 import type { Embedder } from '../domain/embedder.ts';
 import { RagmillError } from '../errors.ts';
+import { indexFor } from './index-effort.ts';
 import { indexedText } from './lexical-embedder.ts';
 
 /** A corpus that can be read more than once, in the same order. */
@@ -37,7 +38,7 @@ export interface Embedding {
 
 /** Reads the whole corpus once. Throws `corpus_unreadable`, `corpus_empty`, `embedder_unavailable` or `embedder_failed`. */
 export async function surveyCorpus(corpus: CorpusSource, embedding: Embedding): Promise<CorpusSurvey> {
-  const { createEmbedder, index } = embedding;
+  const { createEmbedder } = embedding;
   const digest = new ChunksDigest();
   const embedder = await createEmbedder(digest.watch(corpus.chunks()));
   if (digest.count === 0) {
@@ -48,6 +49,7 @@ export async function surveyCorpus(corpus: CorpusSource, embedding: Embedding): 
   }
   await checkEmbedder(embedder, digest.sample);
   const chunksHash = digest.hash();
+  const index = indexFor(embedding.index, digest.count);
   const settings = JSON.stringify([chunksHash, embedder.fingerprint, index]);
   const fingerprint = createHash('sha256').update(settings).digest('hex');
   return { chunkCount: digest.count, chunksHash, fingerprint, embedder, index };

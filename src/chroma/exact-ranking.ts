@@ -9,9 +9,11 @@ import { type FoundRecord, textAsIndexed } from './chunk-record.ts';
  * questions: the right passage comes first for .938 and .931 of them instead of .903 and .889.
  */
 const candidatesPerPassage = 4;
+/** However few are wanted: the first passage is then the same for every number of them. */
+const candidatesMin = 20;
 
 export function candidatesFor(embedder: Embedder, topK: number): number {
-  return embedder.similarities ? topK * candidatesPerPassage : topK;
+  return embedder.similarities ? Math.max(candidatesMin, topK * candidatesPerPassage) : topK;
 }
 
 /** The nearest `topK` by the exact measure, nearest first; without those that share nothing with the question. */

@@ -25,8 +25,8 @@ const functionWords = new Set(
 /** Longer runs are keys, hashes or encoded files, not words; the cut keeps the vocabulary's memory bounded. */
 const termMaxCharacters = 40;
 
-/** Stems remembered: above the everyday vocabulary of a corpus, and a few megabytes at most. */
-const stemMemoryMaxWords = 50_000;
+/** Stems remembered: above the everyday vocabulary of a corpus, and some ten megabytes at most. */
+const stemMemoryMaxWords = 100_000;
 const stemMemory = new Map<string, string>();
 
 const word = /[\p{L}\p{N}\p{M}]+/gu;
