@@ -93,7 +93,7 @@ export class DigestWorld {
         'markStarted'
       > as Store,
       pool: this.pool,
-      collectionGeneration: () => 1,
+      collectionGeneration: () => 3,
       contextTokens: null,
       retrieve: async () => this.retrieve(),
       generate: (task, signal) => this.#call(task, signal, false),

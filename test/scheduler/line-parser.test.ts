@@ -215,7 +215,7 @@ t.test('names the field that is missing or wrong, and keeps the custom_id', asyn
     [{ ...line, top_k: '5' }, 'invalid_field', 'top_k'],
     [{ ...line, top_k: 1.5 }, 'invalid_field', 'top_k'],
     [{ ...line, temperature: -0.1 }, 'invalid_field', 'temperature'],
-    [{ ...line, rag_mode: 'digest' }, 'invalid_field', 'rag_mode'],
+    [{ ...line, rag_mode: 'digests' }, 'invalid_field', 'rag_mode'],
     [{ ...chat({}), body: null }, 'invalid_field', 'body'],
     [chat({}), 'missing_field', 'body.messages'],
     [chat({ messages: [] }), 'invalid_field', 'body.messages'],
