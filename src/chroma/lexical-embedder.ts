@@ -20,13 +20,14 @@ import { TERMS_VERSION, termsOf } from './terms.ts';
 
 /**
  * The collection's index configuration for these vectors, up to 10,000 chunks (see index-effort.ts). Of exact search's first
- * five it finds .990 there, for 2.1 ms of a processor a chunk and 5.0 a question. With (200, 200, 32), in the order below: .980
- * for 3.2 and 5.0, and .980 for longer searches too, because some chunks cannot be reached; with (200, 100, 48): .984 for 2.1
- * and 4.6; with (100, 100, 64): .955 for 2.1 and 3.6. Once, by hand, in Chroma 1.0.0, with twenty candidates a question.
+ * five it finds some .99 there (`npm run bench:index`). Other values, in the order below: (200, 100, 64): .990, for 2.1 ms of a
+ * processor a chunk and 5.0 a question; (200, 200, 32): .980 for 3.2 and 5.0, and no more by longer searches, because some
+ * chunks cannot be reached; (200, 100, 48): .984 for 2.1 and 4.6; (100, 100, 64): .955 for 2.1 and 3.6. Once, by hand, in
+ * Chroma 1.0.0, with twenty candidates a question.
  */
 export const lexicalIndex = {
   space: 'ip',
-  ef_search: 200,
+  ef_search: 250,
   ef_construction: 100,
   max_neighbors: 64,
 } as const;
