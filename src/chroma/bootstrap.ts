@@ -15,10 +15,11 @@ import { attachCollection } from './attach-collection.ts';
 import { BoundCollection } from './bound-collection.ts';
 import type { ChromaConnection } from './chroma-client.ts';
 import { buildCollection } from './collection-build.ts';
-import { buildName, checkCollectionName, retiredName } from './collection-name.ts';
+import { buildNames, checkCollectionName } from './collection-name.ts';
 import {
   type CollectionIdentity,
   deleteByName,
+  deleteOwn,
   removeLeftovers,
   requireOwnership,
   swapIn,
@@ -117,7 +118,8 @@ export class Bootstrap {
     this.#retired = [];
     const chroma = this.#patient(0, AbortSignal.timeout(discardTimeoutMs));
     try {
-      for (const name of names) await chroma.wait(() => deleteByName(chroma, name));
+      const { ownerId } = this.#identity;
+      for (const name of names) await chroma.wait(() => deleteOwn(chroma, { name, ownerId }));
     } catch (error) {
       this.#options.log.warn({ err: error }, 'a replaced collection is left to the next build to delete');
     }
@@ -199,23 +201,24 @@ export class Bootstrap {
     const current = await this.#options.rankZero.currentCollection();
     if (mayJoin && current !== null && there.kind === 'ours') {
       const isAsBuilt = there.uuid === current.uuid && there.count === current.count;
-      if (isAsBuilt && current.fingerprint === survey.fingerprint) return current;
+      if (isAsBuilt && current.fingerprint === survey.fingerprint) {
+        await this.#removeLeftovers(chroma);
+        return current;
+      }
     }
     return this.#build(chroma, token, survey);
   }
 
   async #build(chroma: PatientChroma, token: number, survey: CorpusSurvey): Promise<CollectionRecord> {
-    const { corpus, log, rankZero } = this.#options;
+    const { corpus, rankZero } = this.#options;
     const { name, ownerId } = this.#identity;
-    const removed = await removeLeftovers(chroma, this.#identity);
-    if (removed.length > 0) log.warn({ removed }, 'deleted builds that an earlier one left unfinished');
-    const temporaryName = buildName(name, token);
+    const taken = await this.#removeLeftovers(chroma);
+    const { build: temporaryName, retired } = buildNames(name, token, taken);
     const onProgress = (done: number) => this.#enter({ phase: 'filling', done, total: survey.chunkCount });
     onProgress(0);
     try {
       const building = { chroma, name: temporaryName, ownerId, corpus, survey, onProgress };
       const built = await buildCollection(building);
-      const retired = retiredName(name, token);
       await swapIn(chroma, this.#identity, { uuid: built.uuid, name: temporaryName, retiredName: retired });
       const record = await rankZero.recordReady(token, { ...built, name, fingerprint: survey.fingerprint });
       this.#retired.push(retired);
@@ -224,6 +227,13 @@ export class Bootstrap {
       await this.#discard(temporaryName);
       throw error;
     }
+  }
+
+  /** What builds of a process that was killed have left. Answers which of their names are somebody else's. */
+  async #removeLeftovers(chroma: PatientChroma): Promise<ReadonlySet<string>> {
+    const { removed, taken } = await removeLeftovers(chroma, this.#identity);
+    if (removed.length > 0) this.#options.log.warn({ removed }, 'deleted what an earlier build has left');
+    return taken;
   }
 
   /** Deletes an unfinished build, if it is ours. Chroma may be the reason why it failed, so this is tried once only. */

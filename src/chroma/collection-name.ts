@@ -21,14 +21,21 @@ export function checkCollectionName(name: string): void {
   );
 }
 
-/** Where rank 0 builds before it swaps. The fencing token makes the name its own. */
-export function buildName(name: string, token: number): string {
-  return `${name}.${token}`;
-}
-
-/** Where the collection that a build replaces goes until nobody reads it any more. */
-export function retiredName(name: string, token: number): string {
-  return `${buildName(name, token)}${retiredSuffix}`;
+/**
+ * `build`: where rank 0 builds before it swaps. `retired`: where the collection that a build replaces goes until nobody
+ * reads it any more. The fencing token makes the names its own; where somebody else's collection has one of them, it is
+ * written with more zeros before it.
+ */
+export function buildNames(
+  name: string,
+  token: number,
+  taken: ReadonlySet<string>,
+): { build: string; retired: string } {
+  for (let number = `${token}`; ; number = `0${number}`) {
+    const build = `${name}.${number}`;
+    const retired = `${build}${retiredSuffix}`;
+    if (!taken.has(build) && !taken.has(retired)) return { build, retired };
+  }
 }
 
 /** Whether `candidate` is the name of some build of `name`, or of what a build replaced. */

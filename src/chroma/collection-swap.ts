@@ -54,12 +54,12 @@ export function swapIn(
 
 async function retire(
   chroma: PatientChroma,
-  { name }: CollectionIdentity,
+  { name, ownerId }: CollectionIdentity,
   old: { readonly kind: Ownership['kind']; readonly uuid: string },
   retiredName: string,
 ): Promise<ChromaResult<void>> {
   // One that an earlier try has retired is in the way of the next.
-  const cleared = await deleteByName(chroma, retiredName);
+  const cleared = await deleteOwn(chroma, { name: retiredName, ownerId });
   if (cleared.kind === 'failure') return cleared;
   const renamed = await rename(chroma, { uuid: old.uuid, name }, retiredName);
   if (renamed.kind === 'failure' || old.kind === 'ours') return renamed;
@@ -93,30 +93,42 @@ async function rename(
 
 /**
  * Deletes what builds left: those that never were swapped in, and those that were replaced. Without our mark they are
- * somebody else's and stay, but for empty ones under names that only we give.
+ * somebody else's and stay, but for empty ones under names that only we give. Answers the names of both.
  */
 export async function removeLeftovers(
   chroma: PatientChroma,
   { name, ownerId }: CollectionIdentity,
-): Promise<string[]> {
-  const leftovers = await chroma.wait(() =>
+): Promise<{ removed: string[]; taken: Set<string> }> {
+  const found = await chroma.wait(() =>
     chroma.connection.call(async (client) => {
-      const found: string[] = [];
+      const removed: string[] = [];
+      const taken = new Set<string>();
       for (let offset = 0; ; offset += pageSize) {
         const page = await client.listCollections({ limit: pageSize, offset });
         for (const collection of page) {
           if (!isBuildName(collection.name, name)) continue;
           const isOurs = isOwnedBy(collection, ownerId);
-          if (isOurs || (isRetiredName(collection.name) && (await collection.count()) === 0)) {
-            found.push(collection.name);
-          }
+          const isLeftover = isOurs || (isRetiredName(collection.name) && (await collection.count()) === 0);
+          if (isLeftover) removed.push(collection.name);
+          else taken.add(collection.name);
         }
-        if (page.length < pageSize) return found;
+        if (page.length < pageSize) return { removed, taken };
       }
     }, chroma.limits),
   );
-  for (const leftover of leftovers) await chroma.wait(() => deleteByName(chroma, leftover));
-  return leftovers;
+  for (const leftover of found.removed) await chroma.wait(() => deleteByName(chroma, leftover));
+  return found;
+}
+
+/** Deletes what is under the name, if it is ours or empty. Throws `collection_not_owned` otherwise. */
+export async function deleteOwn(
+  chroma: PatientChroma,
+  { name, ownerId }: CollectionIdentity,
+): Promise<ChromaResult<void>> {
+  const there = await inspectOwnership(chroma.connection, name, ownerId, chroma.limits);
+  if (there.kind === 'failure') return there;
+  if (there.value.kind === 'foreign') throw notOwned(name, there.value.count);
+  return there.value.kind === 'absent' ? { kind: 'ok', value: undefined } : deleteByName(chroma, name);
 }
 
 /** A collection that is already gone counts as deleted. */

@@ -17,6 +17,7 @@ t.test(
       CORPUS_PATH: corpusFile(t),
       DATA_DIR: t.testdir(),
       CHROMA_COLLECTION: 'embedded-by-server',
+      RAG_OUTAGE_MS: '300',
       EMBEDDING_URL: `${embedder.url}/v1`,
       EMBEDDING_MODEL: 'words',
       EMBEDDING_API_KEY: 'sk-embedding',
