@@ -274,3 +274,57 @@ t.test('a process that lost rank 0 while it built records nothing', async (t) =>
   await t.rejects(world.start({ corpus }).ready, { code: 'rank_lost' });
   t.equal(await rankZero.currentCollection(), null);
 });
+
+t.test(
+  "collections of somebody else under names that builds would get stay, and are in nobody's way",
+  async (t) => {
+    const world = setup();
+    const { collectionName } = world;
+    // The first two builds get the tokens 1 and 2, and the second replaces the first.
+    const theirs = [`${collectionName}.1`, `${collectionName}.2.retired`];
+    const contents = (name: string) =>
+      succeeds(
+        connection.call(async (client) => {
+          const { id, metadata, ...it } = await client.getCollection({ name });
+          return JSON.stringify([id, metadata, await client.collection(id).get(), it.configuration]);
+        }, limits),
+      );
+    for (const name of theirs) {
+      await succeeds(
+        connection.call(async (client) => {
+          const created = await client.createCollection({ name, embeddingFunction: null });
+          await created.add({ ids: ['a'], embeddings: [[1, 0.25]], documents: ['their first'] });
+        }, limits),
+      );
+    }
+    const before = await Promise.all(theirs.map(contents));
+    await world.start().ready;
+    await world.start().ready;
+    t.same(await Promise.all(theirs.map(contents)), before);
+    t.same(
+      (await namesLike(collectionName)).sort(),
+      [collectionName, ...theirs],
+      'nothing is left of the builds',
+    );
+  },
+);
+
+t.test('if-changed: a start that joins clears away what a killed one has left', async (t) => {
+  const world = setup({ resetCollection: 'if-changed' });
+  const built = await world.start().ready;
+  for (const left of ['.7', '.7.retired']) {
+    await succeeds(
+      connection.call(
+        (client) =>
+          client.createCollection({
+            name: `${world.collectionName}${left}`,
+            embeddingFunction: null,
+            metadata: { [ownerKey]: world.rankZero.storeId },
+          }),
+        limits,
+      ),
+    );
+  }
+  t.same((await world.start().ready).record, built.record, 'joined');
+  t.same(await namesLike(world.collectionName), [world.collectionName]);
+});
