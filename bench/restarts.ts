@@ -3,8 +3,7 @@
 //
 //   npm run bench:restarts [-- --restarts=100]
 
-import { execFileSync } from 'node:child_process';
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ServiceProcess } from '../src/cli/service-process.ts';
@@ -53,7 +52,7 @@ report(
 function measure({ folder, pid = 0 }: ServiceProcess): Round {
   return {
     diskMb: bytesOf(join(folder, 'data', 'chroma')) / 1e6,
-    chromaMb: residentMb(childOf(pid)),
+    chromaMb: residentMb(chromaOf(pid)),
     serviceMb: residentMb(pid),
   };
 }
@@ -65,13 +64,14 @@ function bytesOf(folder: string): number {
     .reduce((sum, { parentPath, name }) => sum + statSync(join(parentPath, name)).blocks * 512, 0);
 }
 
-/** The embedded Chroma is the one process that the service starts. */
-function childOf(pid: number): number {
-  return Number(
-    execFileSync('pgrep', ['-P', String(pid), '-f', 'embedded-child'])
-      .toString()
-      .trim(),
+/** The process of the embedded Chroma. Throws where the service has none. */
+function chromaOf(pid: number): number {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
+  const found = children.find((child) =>
+    readFileSync(`/proc/${child}/cmdline`, 'utf8').includes('embedded-child'),
   );
+  if (found === undefined) throw new Error('the service has no embedded Chroma');
+  return found;
 }
 
 function mean(some: readonly Round[], name: keyof Round): number {

@@ -37,7 +37,7 @@ export class CollectionSide {
   #corpus: FileCorpus | null = null;
   #live: LiveCollection | null = null;
   /** Called when another build is in use from now on. */
-  onChange: (generation: number) => void = () => {};
+  onChange: () => void = () => {};
 
   constructor(around: Surroundings, metrics: Metrics) {
     this.#around = around;
@@ -76,7 +76,9 @@ export class CollectionSide {
     const { outage, isHealing } = this.#live;
     if (outage)
       return `retrieval to work again, for ${Math.round(outage.durationMs / 1000)} s now: ${outage.message}`;
-    return isHealing && this.#bootstrap ? describeBootstrap(this.#bootstrap.state) : null;
+    if (!isHealing || !this.#bootstrap) return null;
+    const { state } = this.#bootstrap;
+    return state.phase === 'ready' ? 'the collection to be found again' : describeBootstrap(state);
   }
 
   /** What of it works less well than it should, once it was READY. */
@@ -131,7 +133,7 @@ export class CollectionSide {
         maxAttempts: settings.RAG_MAX_ATTEMPTS,
         timeoutMs: settings.RETRIEVAL_TIMEOUT_MS,
         outageMs: settings.RAG_OUTAGE_MS,
-        onChange: ({ record }) => this.onChange(record.generation),
+        onChange: () => this.onChange(),
         onHealed: () => this.#metrics.collectionRebinds.inc(),
         clock,
         log,

@@ -5,6 +5,7 @@ import type { Embedder } from '../domain/embedder.ts';
 import type { Where } from '../domain/where.ts';
 import { type CallLimits, type ChromaConnection, type ChromaResult, failure } from './chroma-client.ts';
 import { type FoundRecord, indexedTextOf } from './chunk-record.ts';
+import { cosine } from './cosine.ts';
 
 export interface QueryLimits extends CallLimits {
   readonly topK: number;
@@ -87,19 +88,4 @@ export class BoundCollection {
   #call<T>(limits: CallLimits, operation: (collection: Collection) => Promise<T>): Promise<ChromaResult<T>> {
     return this.#connection.call((client) => operation(client.collection(this.uuid)), limits);
   }
-}
-
-/** 0 where the lengths differ. */
-function cosine(one: ArrayLike<number>, other: ArrayLike<number>): number {
-  if (one.length !== other.length) return 0;
-  let product = 0;
-  let oneSquared = 0;
-  let otherSquared = 0;
-  for (let at = 0; at < one.length; at++) {
-    const [a, b] = [one[at] ?? 0, other[at] ?? 0];
-    product += a * b;
-    oneSquared += a * a;
-    otherSquared += b * b;
-  }
-  return product / Math.sqrt(oneSquared * otherSquared);
 }

@@ -8,6 +8,7 @@
 //    vectors less than the differences that decide a ranking.
 
 import { createHash } from 'node:crypto';
+import { cosine, dot } from './cosine.ts';
 
 /** Prose, another script, and words that pooling and prompts weigh in other ways. */
 export const probeTexts: readonly string[] = [
@@ -45,14 +46,4 @@ export function probeKey(name: string, vectors: Float32Array): string {
     hash.update(Int8Array.from(vector, (value) => Math.round((value / length) * KEY_STEPS_PER_UNIT)));
   }
   return hash.digest('hex').slice(0, 32);
-}
-
-function cosine(a: Float32Array, b: Float32Array): number {
-  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
-}
-
-function dot(a: Float32Array, b: Float32Array): number {
-  let sum = 0;
-  for (let index = 0; index < a.length; index++) sum += (a[index] ?? 0) * (b[index] ?? 0);
-  return sum;
 }

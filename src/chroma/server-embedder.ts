@@ -150,7 +150,7 @@ export class ServerEmbedder implements Embedder {
     const names = server.answeredModels.filter((name) => name !== null).join(', ');
     throw new EmbedderFailure(
       'server',
-      `The embedder makes other vectors now (model: ${names || 'unnamed'}) than those in the collection. Serve the model of before, or start again to fill the collection anew.`,
+      `The embedder makes other vectors now (model: ${names || 'unnamed'}) than those in the collection. Serve the model of before, or reset the collection.`,
     );
   }
 

@@ -1,12 +1,11 @@
 // The answer to GET /v1/models: which models a server serves, in its own order, and what it says of each.
 
 import type { ModelFailure } from '../domain/failure.ts';
-import { ErrorResponse } from './error-response.ts';
-import { cancelledFailure, invalidAnswer, modelFailure } from './failures.ts';
+import { invalidAnswer } from './failures.ts';
 import type { ExchangeEnd, ResponseHeaders, ResponseReader } from './http-exchange.ts';
 import { reportedContext } from './reported-numbers.ts';
 import { excerpt, isRecord, parseJson } from './server-words.ts';
-import { transportFailure } from './transport-failures.ts';
+import { WholeAnswer } from './whole-answer.ts';
 
 export interface ListedModel {
   readonly id: string;
@@ -33,37 +32,29 @@ const CONTEXT_FIELDS = ['max_model_len', 'context_length', 'context_window'] as 
 
 export class ModelListResponse implements ResponseReader {
   readonly #apiKey: string | null;
-  readonly #decoder = new TextDecoder();
-  #refusal: ErrorResponse | null = null;
-  #hasHead = false;
-  #text = '';
+  readonly #answer: WholeAnswer;
 
   constructor(apiKey: string | null) {
     this.#apiKey = apiKey;
+    this.#answer = new WholeAnswer(apiKey);
   }
 
   head(status: number, headers: ResponseHeaders): void {
-    this.#hasHead = true;
-    if (status < 200 || status > 299) this.#refusal = new ErrorResponse(status, headers);
+    this.#answer.head(status, headers);
   }
 
   body(bytes: Uint8Array): void {
-    if (this.#refusal !== null) this.#refusal.body(bytes);
-    else this.#text += this.#decoder.decode(bytes, { stream: true });
+    this.#answer.body(bytes);
   }
 
   conclude(end: ExchangeEnd, nowMs: number): ModelList | ModelFailure {
-    if (end.kind === 'stopped' && end.reason === 'cancelled') return cancelledFailure();
-    if (this.#refusal !== null) return this.#refusal.failure(this.#apiKey, nowMs);
-    if (end.kind === 'broken') return transportFailure(end.error, this.#hasHead);
-    if (end.kind === 'stopped') {
-      return modelFailure('ambiguous', 'the model server did not name its models in time', {
-        code: 'generation_timeout',
-      });
-    }
-    const models = end.kind === 'ended' ? parseModels(this.#text) : null;
+    const late = 'the model server did not name its models in time';
+    const failure = this.#answer.failure(end, nowMs, late);
+    if (failure !== null) return failure;
+    const { text } = this.#answer;
+    const models = end.kind === 'ended' ? parseModels(text) : null;
     if (models !== null) return { kind: 'models', models };
-    return invalidAnswer(`the model server did not name its models: ${excerpt(this.#text, this.#apiKey)}`);
+    return invalidAnswer(`the model server did not name its models: ${excerpt(text, this.#apiKey)}`);
   }
 }
 

@@ -24,10 +24,6 @@ export class Feed {
     this.#modelOf = modelOf;
   }
 
-  get isEmpty(): boolean {
-    return this.#batches.size === 0;
-  }
-
   get lines(): number {
     return this.#lines.generation + this.#lines.rag;
   }

@@ -1,10 +1,11 @@
-// Runs the lines of claimed chunks: retrieval, in digest mode the digest, then generation. Whatever happens, a line ends with one record, is put
-// back for later because its batch pauses, or is dropped because its lease is gone.
+// Runs the lines of claimed chunks: retrieval, in digest mode the digest, then generation. Whatever happens, a line ends
+// with one record, is put back for later because its batch pauses, or is dropped because its lease is gone.
 
 import { setMaxListeners } from 'node:events';
 import type { ClaimedChunk } from '../domain/chunk.ts';
 import type { GenerationOutcome, GenerationTask } from '../domain/generation.ts';
 import type { BatchOptions } from '../domain/options.ts';
+import type { RetrievalOutcome } from '../domain/passage.ts';
 import type { KeptPassage, NewRecord } from '../domain/record.ts';
 import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
 import type { Metrics } from '../metrics.ts';
@@ -12,6 +13,7 @@ import type { Store } from '../store/store.ts';
 import type { Clock } from '../time.ts';
 import { answering } from './answering.ts';
 import { type OpenLine, openLinesOf } from './claimed-lines.ts';
+import type { DigestEnding } from './digest.ts';
 import { type DigestSettings, digesting } from './digesting.ts';
 import { Dispatcher, type WaitingLines } from './dispatcher.ts';
 import type { PassageKeeper } from './passage-keeper.ts';
@@ -21,7 +23,7 @@ import { isOutdated, type RetrievingOptions, retrieveFor, retrievingController }
 import type { CallLimits } from './stages.ts';
 import { StartMarker } from './start-marker.ts';
 import type { StoreTrouble } from './store-trouble.ts';
-import { beginWork, type LeasedChunk, leaveDigest, passagesOf, returnToDigest, type Work } from './work.ts';
+import { beginAgain, beginWork, type LeasedChunk, leaveDigest, passagesOf, type Work } from './work.ts';
 
 type Generate = (task: GenerationTask, signal: AbortSignal) => Promise<GenerationOutcome>;
 
@@ -149,8 +151,7 @@ export class LineRunner {
       ({ isStarted, retrieval }) => !isStarted && retrieval !== null && isOutdated(retrieval, generation),
     );
     for (const work of outdated) {
-      work.retrieval = null;
-      returnToDigest(work);
+      beginAgain(work);
       this.#run(work).catch((error) => this.#surprise(work, error));
     }
   }
@@ -206,11 +207,7 @@ export class LineRunner {
   /** The RAG stage has failed: softly, so that the question goes alone, or hard. */
   #withoutContext(
     work: Work,
-    {
-      kind,
-      code,
-      message,
-    }: { readonly kind: 'soft_failure' | 'hard_failure'; code: string; message: string },
+    { kind, code, message }: Exclude<RetrievalOutcome | DigestEnding, { readonly kind: 'success' }>,
   ): void {
     if (kind === 'hard_failure') {
       this.#end(work, failedRecord(work, { code, message, stage: 'rag' }, null));

@@ -84,8 +84,10 @@ export function leaveDigest(work: Work): void {
   work.chunk.digestLines -= 1;
 }
 
-/** The line begins anew, before anything was asked for it. */
-export function returnToDigest(work: Work): void {
+/** The line begins anew with retrieval, before anything was asked for it. */
+export function beginAgain(work: Work): void {
+  work.retrieval = null;
+  work.passageHashes = [];
   if (work.parsed.options.ragMode !== 'digest' || work.stage === 'rag') return;
   work.stage = 'rag';
   work.state = newStageState();

@@ -1,20 +1,16 @@
 // Reading a corpus: the same documents every time, and whatever is passed over is said.
 
-import { appendFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { appendFileSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { linesOfFile } from '../../src/chroma/corpus-lines.ts';
 import { readCorpus } from '../../src/chroma/corpus-reader.ts';
 import { CorpusReport } from '../../src/chroma/corpus-report.ts';
+import { corpusFolder } from '../fakes/corpus-folder.ts';
 import { pdf, pdfLines } from '../fakes/pdf-writer.ts';
 
 function setup(t: Test, files: Record<string, string | Buffer>) {
-  const folder = t.testdir();
-  for (const [name, content] of Object.entries(files)) {
-    const path = join(folder, name);
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, content);
-  }
+  const folder = corpusFolder(t, files);
   const report = new CorpusReport();
   const read = (path = folder) => Array.fromAsync(readCorpus(path, { report }));
   return { folder, report, read };

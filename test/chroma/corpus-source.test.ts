@@ -1,20 +1,16 @@
 // A corpus as the bootstrap reads it: twice the same, in pieces that leave the event loop its turns, with a report.
 
-import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { appendFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { openCorpus } from '../../src/chroma/corpus-source.ts';
+import { corpusFolder } from '../fakes/corpus-folder.ts';
 import { pdf, pdfLines } from '../fakes/pdf-writer.ts';
 import { recordingLog } from '../fakes/recording-log.ts';
 
 function setup(t: Test, files: Record<string, string | Buffer>) {
-  const folder = t.testdir();
-  for (const [name, content] of Object.entries(files)) {
-    const path = join(folder, name);
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, content);
-  }
+  const folder = corpusFolder(t, files);
   const { log, lines } = recordingLog();
   const corpus = openCorpus({ path: folder, chunkCharacters: 200, log });
   return { folder, corpus, lines, read: () => Array.fromAsync(corpus.chunks()) };

@@ -9,7 +9,7 @@ import { lexicalEmbedding } from '../../src/chroma/lexical-embedding.ts';
 import { LiveCollection, type LiveCollectionOptions } from '../../src/chroma/live-collection.ts';
 import { ownerKey } from '../../src/chroma/ownership.ts';
 import type { RetrievalOutcome } from '../../src/domain/passage.ts';
-import { systemClock } from '../../src/time.ts';
+import { type Clock, systemClock } from '../../src/time.ts';
 import { faultyProxy } from '../fakes/faulty-proxy.ts';
 import { MemoryRankZero } from '../fakes/memory-rank-zero.ts';
 import { realChroma, succeeds } from '../fakes/real-chroma.ts';
@@ -259,6 +259,21 @@ t.test('an outage that lasts too long ends waiting: the limited attempts, then a
   proxy.onRequest = () => ({ kind: 'pass' });
   await until('the outage to end', () => live.outage === null);
   t.match(await ask(), { kind: 'success', attempts: 1 });
+});
+
+t.test('a collection that has lost some of its records is built again before anybody asks', async (t) => {
+  // The watch looks every ten seconds; here it looks at once.
+  const sleep: Clock['sleep'] = (ms, signal) => systemClock.sleep(Math.min(ms, 20), signal);
+  const { live, name, generations } = await setup(t, { clock: { ...systemClock, sleep } });
+  await succeeds(
+    chroma.call(
+      async (client) => (await client.getCollection({ name })).delete({ ids: ['doc-3#0'] }),
+      limits,
+    ),
+  );
+  await until('it to be noticed', () => live.current.record.generation === 2);
+  t.same(generations, [2]);
+  t.equal((await contents(name)).ids.length, 5);
 });
 
 t.test('a question that fails by itself is no outage', async (t) => {

@@ -126,6 +126,29 @@ t.test('questions asked together share calls, by top_k, and each gets its own an
   }
 });
 
+t.test('the same question asked by several is asked once, for all who still wait', async (t) => {
+  let embedded = 0;
+  const counting: Embedder = {
+    fingerprint: 'counting',
+    dimensions: lexical.dimensions,
+    embedDocuments: (texts) => lexical.embedDocuments(texts),
+    embedQueries: (texts) => {
+      embedded += texts.length;
+      return lexical.embedQueries(texts);
+    },
+  };
+  const { retriever, queries } = await setup(t, { embedder: counting });
+  const leaving = new AbortController();
+  const left = retriever.retrieve(question, wish, leaving.signal);
+  const staying = Array.from({ length: 9 }, () => retriever.retrieve(question, wish));
+  const otherwise = retriever.retrieve(question, { ...wish, maxDistance: 0.9 });
+  t.equal(retriever.pending, 2, 'two questions, since their wishes differ');
+  leaving.abort(new Error('leaving'));
+  await t.rejects(left, { message: 'leaving' });
+  for (const outcome of await Promise.all([...staying, otherwise])) t.match(outcome, { kind: 'success' });
+  t.same([queries(), embedded, retriever.pending], [1, 2, 0]);
+});
+
 t.test('no call is larger than allowed, and nobody is forgotten', async (t) => {
   const { retriever, queries, whenQueried } = await setup(t, { maxBatchQuestions: 4, maxInFlight: 2 });
   whenQueried(() => ({ kind: 'pass' }));

@@ -66,6 +66,8 @@ export class DigestWorld {
   readonly runner: LineRunner;
   respond: Respond = ({ stage }) => (stage === 'rag' ? digestSuccess : success);
   retrieve: () => RetrievalOutcome = () => found;
+  /** Number of the collection's build that is READY. */
+  generation = 3;
   /** Endpoints that nobody reaches. */
   readonly away = new Set<string>();
   /** By endpoint, where they are not ['m']. */
@@ -93,7 +95,7 @@ export class DigestWorld {
         'markStarted'
       > as Store,
       pool: this.pool,
-      collectionGeneration: () => 3,
+      collectionGeneration: () => this.generation,
       contextTokens: null,
       retrieve: async () => this.retrieve(),
       generate: (task, signal) => this.#call(task, signal, false),

@@ -8,11 +8,10 @@ import { cutPassages, promptWithin } from '../../src/generation/context-cut.ts';
 import { buildChatBody } from '../../src/generation/prompt.ts';
 import { promptBytes } from '../../src/generation/prompt-size.ts';
 import { promptHash, runTask } from '../../src/generation/run-task.ts';
-import { ModelServerClient } from '../../src/model-server/model-server-client.ts';
-import { systemClock } from '../../src/time.ts';
 import type { Behaviour } from '../fakes/fake-chat.ts';
-import { type FakeRequest, startFakeModelServer } from '../fakes/fake-model-server.ts';
+import type { FakeRequest } from '../fakes/fake-model-server.ts';
 import { generationTask } from '../fakes/generation-task.ts';
+import { startClient } from '../fakes/model-client.ts';
 
 const WORDS = 'The mill has twelve wheels, and each of them turns a stone of its own. ';
 
@@ -46,12 +45,7 @@ function strictServer(
 }
 
 async function setup(t: Test) {
-  const server = await startFakeModelServer();
-  const client = new ModelServerClient(systemClock);
-  t.teardown(async () => {
-    await client.close();
-    await server.close();
-  });
+  const { server, client } = await startClient(t);
   const run = (changes: Partial<GenerationTask> = {}) =>
     runTask(
       generationTask(server.url, { serverKind: 'vllm', ...changes }),

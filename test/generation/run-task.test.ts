@@ -2,22 +2,15 @@ import t, { type Test } from 'tap';
 import type { GenerationTask } from '../../src/domain/generation.ts';
 import type { ServerKind } from '../../src/domain/server-kind.ts';
 import { runTask } from '../../src/generation/run-task.ts';
-import { ModelServerClient } from '../../src/model-server/model-server-client.ts';
-import { systemClock } from '../../src/time.ts';
-import { startFakeModelServer } from '../fakes/fake-model-server.ts';
 import { ollamaAnswer } from '../fakes/fake-ollama.ts';
 import { generationTask } from '../fakes/generation-task.ts';
+import { startClient } from '../fakes/model-client.ts';
 
 const CONTEXT_TOKENS = 4_096;
 const WORDS = 'The mill has twelve wheels, and each of them turns a stone of its own. ';
 
 async function setup(t: Test) {
-  const server = await startFakeModelServer();
-  const client = new ModelServerClient(systemClock);
-  t.teardown(async () => {
-    await client.close();
-    await server.close();
-  });
+  const { server, client } = await startClient(t);
   const run = (changes: Partial<GenerationTask> = {}) =>
     runTask(
       generationTask(server.url, { serverKind: 'ollama', contextTokens: CONTEXT_TOKENS, ...changes }),

@@ -12,6 +12,7 @@ import {
   DIGEST_TEXT,
   DigestWorld,
   digestSuccess,
+  found as foundPassages,
   OUTAGE_MS,
   SHARED,
   turns,
@@ -195,6 +196,56 @@ t.test('without passages nobody is asked for a digest', async (t) => {
   t.match(world.records[0]?.body.rag, { status: 'soft_failure', code: 'nothing_found' });
   t.equal(world.records[0]?.body.rag.digest, undefined);
   t.equal(chunk.digestLines, 0);
+});
+
+t.test('a line that has not started forgets what it found in a build that was replaced', async (t) => {
+  const nothing = { kind: 'soft_failure', code: 'nothing_found', message: 'nothing', attempts: 1 } as const;
+  const world = new DigestWorld(APART);
+  t.teardown(() => world.stop());
+  world.away.add('reads').add('answers');
+  await world.open();
+  const found = world.begin(1);
+  world.retrieve = () => ({ ...nothing, collectionGeneration: 3 });
+  const notFound = world.begin(1, {}, 'b2');
+  await turns();
+  t.same([found.digestLines, notFound.digestLines], [1, 0]);
+  world.generation = 4;
+  world.retrieve = () => ({ ...nothing, collectionGeneration: 4 });
+  world.runner.retrieveAgain();
+  await turns();
+  t.same([found.digestLines, notFound.digestLines], [0, 0]);
+  world.away.clear();
+  await world.ended(2);
+  for (const { record } of world.records) {
+    t.match(record, { rag: 'soft_failure', collectionGeneration: 4 });
+    t.same(record.details?.passages, [], 'no passages of a build that is gone');
+  }
+});
+
+t.test('a question without passages asks for its digest once a new build has some', async (t) => {
+  const world = new DigestWorld(APART);
+  t.teardown(() => world.stop());
+  world.away.add('answers');
+  world.retrieve = () => ({
+    kind: 'soft_failure',
+    code: 'nothing_found',
+    message: 'nothing',
+    attempts: 1,
+    collectionGeneration: 3,
+  });
+  await world.open();
+  world.begin(1);
+  await turns();
+  world.generation = 4;
+  world.retrieve = () => ({ ...foundPassages, collectionGeneration: 4 });
+  world.runner.retrieveAgain();
+  world.away.clear();
+  await world.ended(1);
+  t.match(world.records, [{ record: { status: 'succeeded', rag: 'success', collectionGeneration: 4 } }]);
+  t.same(
+    world.calls.map(({ stage }) => stage),
+    ['rag', 'generation'],
+  );
 });
 
 t.test('a RAG model that nobody serves is said to be missing', async (t) => {

@@ -3,21 +3,13 @@
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { connect } from 'node:net';
-import pino from 'pino';
 import t from 'tap';
-import { EmbeddedChroma } from '../../src/chroma/embedded-server.ts';
-import { systemClock } from '../../src/time.ts';
 import { startFakeModelServer } from '../fakes/fake-model-server.ts';
+import { chromaUrl } from '../fakes/real-chroma.ts';
 import { type BatchAnswer, questions, startService } from '../fakes/running-service.ts';
 import { until } from '../fakes/until.ts';
 
-const chroma = new EmbeddedChroma({
-  dataDir: t.testdir(),
-  log: pino({ level: 'silent' }),
-  clock: systemClock,
-});
-t.teardown(() => chroma.stop());
-const { url: CHROMA_URL } = await chroma.start();
+const CHROMA_URL = await chromaUrl(t);
 const server = await startFakeModelServer();
 t.teardown(() => server.close());
 const service = await startService(t as never, {

@@ -1,20 +1,12 @@
 // Intake in the whole service: what came compressed is answered, and the settings are in force.
 
 import { zstdCompressSync } from 'node:zlib';
-import pino from 'pino';
 import t from 'tap';
-import { EmbeddedChroma } from '../../src/chroma/embedded-server.ts';
-import { systemClock } from '../../src/time.ts';
 import { startFakeModelServer } from '../fakes/fake-model-server.ts';
+import { chromaUrl } from '../fakes/real-chroma.ts';
 import { type BatchAnswer, launchService, questions, startService } from '../fakes/running-service.ts';
 
-const chroma = new EmbeddedChroma({
-  dataDir: t.testdir(),
-  log: pino({ level: 'silent' }),
-  clock: systemClock,
-});
-t.teardown(() => chroma.stop());
-const { url: CHROMA_URL } = await chroma.start();
+const CHROMA_URL = await chromaUrl(t);
 const model = await startFakeModelServer();
 t.teardown(() => model.close());
 const where = { CHROMA_URL, GPU_ENDPOINTS: model.url };

@@ -5,16 +5,11 @@ import t from 'tap';
 import { EmbeddedChroma } from '../../src/chroma/embedded-server.ts';
 import { systemClock } from '../../src/time.ts';
 import { startFakeModelServer } from '../fakes/fake-model-server.ts';
+import { chromaUrl } from '../fakes/real-chroma.ts';
 import { questions, startService } from '../fakes/running-service.ts';
 import { until } from '../fakes/until.ts';
 
-const chroma = new EmbeddedChroma({
-  dataDir: t.testdir(),
-  log: pino({ level: 'silent' }),
-  clock: systemClock,
-});
-t.teardown(() => chroma.stop());
-const { url: CHROMA_URL } = await chroma.start();
+const CHROMA_URL = await chromaUrl(t);
 
 t.test('every line is answered from its own context, and the results are the whole log', async (t) => {
   const server = await startFakeModelServer();

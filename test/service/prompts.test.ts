@@ -1,20 +1,12 @@
 // Templates, citations and cut prompts through the real service: what the server got is what the line shows.
 
-import pino from 'pino';
 import t, { type Test } from 'tap';
-import { EmbeddedChroma } from '../../src/chroma/embedded-server.ts';
-import { systemClock } from '../../src/time.ts';
 import type { ChatBody } from '../fakes/fake-chat.ts';
 import { startFakeModelServer } from '../fakes/fake-model-server.ts';
+import { chromaUrl } from '../fakes/real-chroma.ts';
 import { type ResultLine, startService } from '../fakes/running-service.ts';
 
-const chroma = new EmbeddedChroma({
-  dataDir: t.testdir(),
-  log: pino({ level: 'silent' }),
-  clock: systemClock,
-});
-t.teardown(() => chroma.stop());
-const { url: CHROMA_URL } = await chroma.start();
+const CHROMA_URL = await chromaUrl(t);
 
 /** Has a word of each document. */
 const QUERY = 'Which of lens, glaciers, flour, maple and stars?';
