@@ -22,6 +22,9 @@ interface Round {
 
 const { values } = parseArgs({ options: { restarts: { type: 'string', default: '100' } } });
 const restarts = Number(values.restarts);
+if (!(restarts >= SETTLING + COMPARED)) {
+  throw new Error(`--restarts must be at least ${SETTLING + COMPARED}: the first ${SETTLING} are no measure`);
+}
 const settings = { RESET_COLLECTION: 'always', GPU_COUNT: '0' };
 
 let service = new ServiceProcess(settings);

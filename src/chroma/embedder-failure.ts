@@ -31,7 +31,9 @@ export class EmbedderFailure extends RagmillError {
 
 /** What a failed call says of the server. `url`: where it was asked. */
 export function embedderFailure(failed: ModelFailure, url: string): EmbedderFailure {
-  return new EmbedderFailure(classOf(failed), `The embedder at ${url} failed: ${failed.message}`);
+  const failureClass = classOf(failed);
+  const advice = failureClass === 'unreachable' ? '. Start it there, or correct EMBEDDING_URL' : '';
+  return new EmbedderFailure(failureClass, `The embedder at ${url} failed: ${failed.message}${advice}`);
 }
 
 function classOf({ class: failureClass, code }: ModelFailure): EmbedderFailureClass {

@@ -17,7 +17,7 @@ export function templateProblem(template: string): string | null {
   for (const placeholder of [CONTEXT, QUESTION]) {
     const count = template.split(placeholder).length - 1;
     if (count === 0)
-      return `must have ${placeholder} in it: write it where the ${nameOf(placeholder)} belongs`;
+      return `must have ${placeholder} in it: write it in the place of the ${nameOf(placeholder)}`;
     if (count > 1) return `has ${placeholder} ${count} times: write it once`;
   }
   if (template.indexOf(QUESTION) < template.indexOf(CONTEXT)) {

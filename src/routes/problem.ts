@@ -144,7 +144,7 @@ function describeValidation(error: FastifyError): string {
     const name = instancePath.slice(1).replaceAll('/', '.');
     if ('additionalProperty' in params) return `"${params.additionalProperty}" is not known`;
     const allowed = Array.isArray(params.allowedValues) ? `: ${params.allowedValues.join(', ')}` : '';
-    return `"${name}" ${message}${allowed}`;
+    return `${name === '' ? 'it' : `"${name}"`} ${message}${allowed}`;
   });
   return `In the ${error.validationContext ?? 'request'}: ${problems.join('; ')}.`;
 }
