@@ -2,9 +2,10 @@
 // of what BM25 finds; how fast it is filled and asked, and what that costs. A corpus is generated, and a public question
 // set mixed in where there is one.
 //
-//   npm run bench:index [-- --chunks=10000 --questions=500 --set=<folder> --ef-search=… --ef-construction=… --neighbors=…]
+//   npm run bench:index [-- --chunks=10000 --questions=500 --copies=0 --set=<folder>
+//     --ef-search=… --ef-construction=… --neighbors=…]
 //
-// --ef-search is that of a collection of 10,000 chunks; a larger one gets more.
+// --copies is the part of the generated chunks that have one of two texts. --ef-search is that of a collection of 10,000 chunks; a larger one gets more.
 
 import { createWriteStream, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
@@ -32,6 +33,7 @@ const { values } = parseArgs({
   options: {
     chunks: { type: 'string', default: '10000' },
     questions: { type: 'string', default: '500' },
+    copies: { type: 'string', default: '0' },
     set: { type: 'string', default: fileURLToPath(new URL('../../shared/data/xquad', import.meta.url)) },
     'ef-search': { type: 'string' },
     'ef-construction': { type: 'string' },
@@ -78,7 +80,7 @@ function readLines(name: string): Record<string, string>[] {
 /** Returns the questions about it. */
 async function writeCorpus(path: string): Promise<{ generated: Question[]; known: Question[] }> {
   const documents = readLines('documents.jsonl');
-  const source = new GeneratedCorpus();
+  const source = new GeneratedCorpus(Number(values.copies));
   const generatedCount = Number(values.chunks) - documents.length;
   const lines = function* () {
     for (const document of documents) yield `${JSON.stringify(document)}\n`;

@@ -35,7 +35,11 @@ export class GeneratedCorpus {
   readonly #words: readonly string[];
   readonly #topics: readonly (readonly number[])[];
 
-  constructor() {
+  readonly #copies: number;
+
+  /** `copies`: the part of the chunks that have one of two texts, as boilerplate has; 0 to 1. */
+  constructor(copies = 0) {
+    this.#copies = copies;
     const random = seeded(1);
     this.#words = makeWords(random, VOCABULARY);
     this.#topics = Array.from({ length: TOPICS }, () =>
@@ -44,14 +48,15 @@ export class GeneratedCorpus {
   }
 
   *chunks(count: number): Generator<GeneratedChunk> {
-    for (let number = 0; number < count; number++) yield this.#chunk(number);
+    for (let number = 0; number < count; number++)
+      yield { id: `generated-${number}`, text: this.#text(this.#originalOf(number)) };
   }
 
   /** Two to six words of a chunk, rare ones first to come to mind, and one from anywhere. */
   *questions(count: number, chunkCount: number): Generator<string> {
     const random = seeded(2);
     for (let number = 0; number < count; number++) {
-      const words = this.#contentOf(Math.floor(random() * chunkCount));
+      const words = this.#contentOf(this.#originalOf(Math.floor(random() * chunkCount)));
       const wanted = 2 + Math.floor(random() * 5);
       const chosen = new Set<number>();
       for (let tries = 0; chosen.size < wanted && tries < 50; tries++) {
@@ -64,7 +69,12 @@ export class GeneratedCorpus {
     }
   }
 
-  #chunk(number: number): GeneratedChunk {
+  /** The chunk whose text this one has. */
+  #originalOf(number: number): number {
+    return number % 100 < 100 * this.#copies ? number % 2 : number;
+  }
+
+  #text(number: number): string {
     const random = seeded(1_000 + number);
     const shown: string[] = [];
     for (const [at, word] of this.#contentOf(number).entries()) {
@@ -72,7 +82,7 @@ export class GeneratedCorpus {
       if (random() < 0.8) shown.push(FUNCTION_WORDS[Math.floor(random() * FUNCTION_WORDS.length)] ?? '');
       shown.push(this.#words[word] ?? '');
     }
-    return { id: `generated-${number}`, text: `${shown.join(' ').replaceAll(' .', '.')}.` };
+    return `${shown.join(' ').replaceAll(' .', '.')}.`;
   }
 
   /** Ranks of words, 0 the commonest. */

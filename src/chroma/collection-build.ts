@@ -4,6 +4,7 @@ import type { CorpusChunk } from '../domain/corpus.ts';
 import { RagmillError } from '../errors.ts';
 import { recordId, recordMetadata } from './chunk-record.ts';
 import { ChunksDigest, type CorpusSource, type CorpusSurvey, checkVector } from './corpus-survey.ts';
+import { Jitter } from './jitter.ts';
 import { indexedText } from './lexical-embedder.ts';
 import { inspectOwnership, ownerKey } from './ownership.ts';
 import type { PatientChroma } from './patient-chroma.ts';
@@ -72,12 +73,13 @@ function createEmpty({ chroma, name, ownerId, survey }: BuildOptions): Promise<s
 async function fill(options: BuildOptions, uuid: string): Promise<void> {
   const { corpus, survey, onProgress } = options;
   const digest = new ChunksDigest();
+  const jitter = new Jitter();
   const writes = new Set<Promise<void>>();
   let done = 0;
   try {
     for await (const batch of inBatches(digest.watch(corpus.chunks()))) {
       while (writes.size >= maxWritesInFlight) await Promise.race(writes);
-      const write = writeBatch(options, uuid, batch).then(() => {
+      const write = writeBatch(options, uuid, { batch, jitter }).then(() => {
         writes.delete(write);
         done += batch.length;
         onProgress(done);
@@ -99,13 +101,13 @@ async function fill(options: BuildOptions, uuid: string): Promise<void> {
 async function writeBatch(
   { chroma, survey }: BuildOptions,
   uuid: string,
-  batch: readonly CorpusChunk[],
+  { batch, jitter }: { readonly batch: readonly CorpusChunk[]; readonly jitter: Jitter },
 ): Promise<void> {
   const vectors = await survey.embedder.embedDocuments(batch.map(indexedText));
   const embeddings = batch.map((_chunk, index) => {
     const vector = vectors[index];
     checkVector(vector, survey.embedder);
-    return Array.from(vector ?? []);
+    return jitter.applied(vector, survey.embedder);
   });
   const records = {
     ids: batch.map(recordId),

@@ -96,7 +96,10 @@ async function checkEmbedder(embedder: Embedder, sample: string): Promise<void> 
 }
 
 /** Throws `embedder_failed` for a vector that must not enter the collection: Chroma would take a NaN and rank it first. */
-export function checkVector(vector: Float32Array | undefined, embedder: Embedder): void {
+export function checkVector(
+  vector: Float32Array | undefined,
+  embedder: Embedder,
+): asserts vector is Float32Array {
   if (vector !== undefined && vector.length === embedder.dimensions && vector.every(Number.isFinite)) return;
   throw new RagmillError(
     'embedder_failed',

@@ -40,7 +40,9 @@ export const lexicalIndex = {
 const ownPlaces = 128;
 /** Places of the others. Twice as many win .026 of the first and .004 of the first five hits at 11,000 chunks (once, by hand), for twice the memory and disk. */
 const hashedPlaces = 1024;
-const dimensions = ownPlaces + hashedPlaces;
+/** Left empty, for the index to keep equal chunks apart, and chunks without a word in common together. */
+const freeDimensions = 16;
+const dimensions = ownPlaces + hashedPlaces + freeDimensions;
 
 /**
  * The power of idf that stands on the chunk's side. At 11,000 chunks (once, by hand), with Chroma's default index, the right
@@ -60,6 +62,7 @@ export function indexedText(chunk: Pick<CorpusChunk, 'title' | 'text'>): string 
 
 export class LexicalEmbedder implements Embedder {
   readonly dimensions = dimensions;
+  readonly freeDimensions = freeDimensions;
   readonly fingerprint: string;
   readonly #statistics: CorpusStatistics;
   /** Of the commonest terms. */
@@ -74,6 +77,7 @@ export class LexicalEmbedder implements Embedder {
     const settings = [
       ownPlaces,
       hashedPlaces,
+      freeDimensions,
       placesPerTerm,
       chunkSideRarity,
       saturation,
@@ -119,7 +123,7 @@ export class LexicalEmbedder implements Embedder {
     valueFor: (term: string, weight: number) => number,
   ): Float32Array {
     const vector = new Float32Array(dimensions);
-    const hashed = vector.subarray(ownPlaces);
+    const hashed = vector.subarray(ownPlaces, ownPlaces + hashedPlaces);
     for (const [term, weight] of weights) {
       const place = this.#placeOf.get(term);
       if (place === undefined) addTerm(hashed, term, valueFor(term, weight));

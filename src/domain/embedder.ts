@@ -23,6 +23,8 @@ export interface Embedder {
   /** Changes whenever the vectors it makes change: part of a collection's fingerprint. */
   readonly fingerprint: string;
   readonly dimensions: number;
+  /** The last so many numbers of its vectors are always zero, and free for the index to use. Default: none. */
+  readonly freeDimensions?: number;
   /** Vectors of corpus chunks, in the order given. */
   embedDocuments(texts: readonly string[], limits?: EmbedLimits): Promise<Float32Array[]>;
   /** Vectors of questions, in the order given; null where a question shares no term with the corpus. */
