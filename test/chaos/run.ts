@@ -8,6 +8,7 @@ import { FIGURES_PREFIX, type Figures, noFigures } from './figures.ts';
 
 /** The longest first, so that both workers end at about the same time. Some run twice, with another seed. */
 const CAMPAIGNS = [
+  'bootstrap-kills',
   'histories',
   'histories',
   'named-points',
