@@ -32,7 +32,8 @@ export class Completion {
     const message = choice.delta ?? choice.message;
     if (isRecord(message)) this.content += textOf(message.content);
     const { finish_reason: finishReason } = choice;
-    if (typeof finishReason === 'string') this.finishReason = finishReason;
+    // Some servers send an empty one with every piece.
+    if (typeof finishReason === 'string' && finishReason !== '') this.finishReason = finishReason;
     else if (isRecord(finishReason)) this.#absorbFinish(finishReason);
   }
 

@@ -27,12 +27,12 @@ export function excerpt(text: string, secret: string | null): string {
 
 /**
  * The error in a payload, or null when it is none. Shapes: `{error: {…}}` (OpenAI, vLLM), `{error: "…"}` (Ollama),
- * `{error: "…", code: 503}` (SGLang's streams), `{object: "error", …}` (SGLang, older vLLM).
+ * `{error: "…", code: 503}` (SGLang's streams), `{object: "error", …}` (SGLang, older vLLM). An empty text is no error.
  */
 export function errorInPayload(payload: unknown): ServerWords | null {
   if (!isRecord(payload)) return null;
   const { error } = payload;
-  if (typeof error === 'string') return wordsOf({ ...payload, message: error });
+  if (typeof error === 'string' && error !== '') return wordsOf({ ...payload, message: error });
   if (isRecord(error)) return wordsOf(error);
   return payload.object === 'error' ? wordsOf(payload) : null;
 }

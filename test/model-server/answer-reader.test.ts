@@ -74,6 +74,13 @@ t.test(
   },
 );
 
+t.test('an empty finish reason is none, and an empty error is none', async (t) => {
+  t.match(read(chunk({ content: 'a' }, '')), { isComplete: false, completion: { finishReason: null } });
+  const whole = read(`${chunk({ content: 'a' }, '')}${chunk({ content: 'b' }, 'stop')}${chunk({}, '')}`);
+  t.match(whole, { isComplete: true, completion: { content: 'ab', finishReason: 'stop' } });
+  t.equal(read('data: {"error":"","choices":[]}\n\n').completion.error, null);
+});
+
 t.test('is not complete when a piece in the middle cannot be read', async (t) => {
   const text = `${chunk({ content: 'a' })}data: {"choices":[{"del\n\n${chunk({ content: 'c' }, 'stop')}`;
   t.equal(read(text).isComplete, false);

@@ -45,6 +45,15 @@ t.test('accepts a document in the place of a stream', async (t) => {
   });
 });
 
+t.test('half an answer is none, though every piece has an empty finish reason', async (t) => {
+  const { failure } = await startClient(t);
+  const choices = [{ index: 0, delta: { content: 'The answer begins' }, finish_reason: '' }];
+  const piece = `data: ${JSON.stringify({ choices })}\n\n`;
+  t.match(await failure({ kind: 'raw', pieces: [piece], end: 'cut' }), { class: 'ambiguous' });
+  const outcome = await failure({ kind: 'raw', pieces: [piece], end: 'open' }, { stallTimeoutMs: 50 });
+  t.match(outcome, { code: 'generation_stalled' });
+});
+
 t.test('keeps reasoning out of the answer, and calls nothing but reasoning an empty answer', async (t) => {
   const { server, call, failure } = await startClient(t);
   server.respond({ kind: 'answer', reasoning: 'hm', text: '<think>let me see</think>\n\nYes.' });
