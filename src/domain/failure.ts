@@ -22,6 +22,8 @@ export interface ModelFailure {
   readonly isRefused?: true;
   /** The connection broke in the middle of the answer: so ends a server that dies, but not only that. */
   readonly isBroken?: true;
+  /** In the place of an answer the model has called a tool. */
+  readonly isToolCall?: true;
   /** The prompt is longer than the server allows. */
   readonly tooLong?: LengthRefusal;
 }

@@ -71,14 +71,11 @@ export class ChatResponse implements ResponseReader {
   }
 
   #concludeAnswer(): ChatOutcome {
-    const { content, finishReason, model, usage } = this.#answer.completion;
+    const { content, finishReason, model, usage, hasToolCall } = this.#answer.completion;
     if (finishReason === 'abort') return modelFailure('overload', 'the model server aborted the request');
     if (finishReason === 'error') return modelFailure('ambiguous', 'the model server gave up the answer');
     const answer = stripReasoning(content);
-    if (answer.trim() === '') {
-      const why = finishReason === 'length' ? ': max_tokens was used up before the answer began' : '';
-      return modelFailure('ambiguous', `the model answered nothing${why}`, { code: 'empty_answer' });
-    }
+    if (answer.trim() === '') return hasToolCall ? TOOL_CALL : emptyAnswer(finishReason);
     return {
       kind: 'success',
       answer,
@@ -88,6 +85,17 @@ export class ChatResponse implements ResponseReader {
     };
   }
 }
+
+function emptyAnswer(finishReason: string | null): ModelFailure {
+  const why = finishReason === 'length' ? ': max_tokens was used up before the answer began' : '';
+  return modelFailure('ambiguous', `the model answered nothing${why}`, { code: 'empty_answer' });
+}
+
+const TOOL_CALL = modelFailure(
+  'ambiguous',
+  'the model called a tool instead of answering, and tool calls are not supported: leave "tools" out of the line, or set its "tool_choice" to "none"',
+  { code: 'empty_answer', isToolCall: true },
+);
 
 const DEADLINE_FAILURES = {
   total: modelFailure('ambiguous', 'the answer took longer than it may', { code: 'generation_timeout' }),

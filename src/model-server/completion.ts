@@ -13,6 +13,7 @@ export class Completion {
   model: string | null = null;
   usage: TokenUsage = UNKNOWN_USAGE;
   hasChoice = false;
+  hasToolCall = false;
   /** The error that came in the place of an answer, or in the middle of it. */
   error: ServerWords | null = null;
 
@@ -30,7 +31,10 @@ export class Completion {
     if (!isRecord(choice) || (choice.index ?? 0) !== 0) return;
     this.hasChoice = true;
     const message = choice.delta ?? choice.message;
-    if (isRecord(message)) this.content += textOf(message.content);
+    if (isRecord(message)) {
+      this.content += textOf(message.content);
+      this.hasToolCall ||= Array.isArray(message.tool_calls) && message.tool_calls.length > 0;
+    }
     const { finish_reason: finishReason } = choice;
     // Some servers send an empty one with every piece.
     if (typeof finishReason === 'string' && finishReason !== '') this.finishReason = finishReason;

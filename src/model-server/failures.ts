@@ -38,6 +38,7 @@ interface FailureDetails {
   readonly code?: ErrorCode;
   readonly retryAfterMs?: number | null;
   readonly isRefused?: boolean;
+  readonly isToolCall?: boolean;
   readonly tooLong?: LengthRefusal;
 }
 
@@ -54,6 +55,7 @@ export function modelFailure(
     message,
     retryAfterMs: details.retryAfterMs ?? null,
     ...(details.isRefused ? { isRefused: true } : {}),
+    ...(details.isToolCall ? { isToolCall: true } : {}),
     ...(details.tooLong ? { tooLong: details.tooLong } : {}),
   };
 }

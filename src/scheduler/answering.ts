@@ -29,7 +29,7 @@ export function answering({ limits, defaultSystemPrompt, metrics, onRecord }: An
       const digest = work.digest?.details ?? null;
       return answerPrompt({ parsed: work.parsed, passages: passagesOf(work), digest }, defaultSystemPrompt);
     },
-    isFinal: ({ code }) => code === 'poison',
+    isFinal: ({ code, isToolCall }) => code === 'poison' || isToolCall === true,
     succeeded(work, success, trace) {
       if (success.isContextTruncated) metrics.contextTruncated.inc({ endpoint: trace.endpoint });
       if (success.contextCut) metrics.contextCuts.inc({ reason: success.isShortened ? 'refused' : 'budget' });

@@ -42,6 +42,16 @@ t.test('reads no reasoning, and of a list of parts only the texts', async (t) =>
   t.equal(read(text).completion.content, 'yes');
 });
 
+t.test('sees that a tool is called, in a stream and in a document', async (t) => {
+  const calls = [{ index: 0, id: 'c1', type: 'function', function: { name: 'f', arguments: '{}' } }];
+  const stream = `${chunk({ content: null, tool_calls: calls })}${chunk({}, 'tool_calls')}`;
+  t.match(read(stream), { isComplete: true, completion: { hasToolCall: true, content: '' } });
+  const message = { role: 'assistant', content: null, tool_calls: calls };
+  const document = JSON.stringify({ choices: [{ message, finish_reason: 'tool_calls' }] });
+  t.equal(read(document).completion.hasToolCall, true);
+  t.equal(read(chunk({ content: 'a', tool_calls: [] }, 'stop')).completion.hasToolCall, false);
+});
+
 t.test('reads a document where a stream was asked for', async (t) => {
   const message = { role: 'assistant', content: 'whole' };
   const reader = read(`\n ${JSON.stringify({ choices: [{ message, finish_reason: 'stop' }] }, null, 2)}`, 10);

@@ -65,6 +65,21 @@ t.test('keeps reasoning out of the answer, and calls nothing but reasoning an em
   t.match(cut, { ...empty, message: /max_tokens/ });
 });
 
+t.test('a call of a tool is said to be one, unless there is an answer beside it', async (t) => {
+  const { server, call, failure } = await startClient(t);
+  const say = (content: string | null) => {
+    const message = { role: 'assistant', content, tool_calls: [{ id: 'c1', type: 'function' }] };
+    return {
+      kind: 'status',
+      status: 200,
+      body: { choices: [{ message, finish_reason: 'tool_calls' }] },
+    } as const;
+  };
+  t.match(await failure(say(null)), { code: 'empty_answer', isToolCall: true, message: /called a tool/ });
+  server.respond(say('Let me see.'));
+  t.match(await call(), { kind: 'success', answer: 'Let me see.', finishReason: 'tool_calls' });
+});
+
 t.test('sorts refusals by status', async (t) => {
   const { failure } = await startClient(t);
   const expected: Record<number, [string, string]> = {

@@ -203,6 +203,16 @@ t.test('a line fails after its attempts, with the last failure as the reason', a
   t.equal(world.records.length, 1);
 });
 
+t.test('a line whose model calls a tool is not tried again', async (t) => {
+  const world = await setup(t);
+  const details = { code: 'empty_answer', isToolCall: true } as const;
+  world.respond = () => modelFailure('ambiguous', 'the model called a tool', details);
+  world.dispatcher.add(work(1));
+  await world.ended(1);
+  t.equal(world.calls.length, 1);
+  t.match(world.records[0]?.body.error, { code: 'empty_answer', message: 'the model called a tool' });
+});
+
 t.test('a line that its only server refuses fails at once', async (t) => {
   const world = await setup(t, { names: ['a'] });
   world.respond = () => failure('request');
