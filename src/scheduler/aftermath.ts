@@ -10,9 +10,9 @@ import type { StageState } from './stage-state.ts';
 
 /**
  * `nothing`: the call was ended by ourselves, and who ended it minds the line. `later`: after a backoff; `paid`: that too,
- * and when the retry budget allows.
+ * and when the retry budget allows; `spare`: the same, if the budget allows it right now, and else the line ends.
  */
-export type Aftermath = 'fail' | 'again' | 'later' | 'paid' | 'nothing';
+export type Aftermath = 'fail' | 'again' | 'later' | 'paid' | 'spare' | 'nothing';
 
 /**
  * What a line survives without blame: endpoints that die under it, are full, or cannot serve it. Beyond, the line may be
@@ -21,6 +21,8 @@ export type Aftermath = 'fail' | 'again' | 'later' | 'paid' | 'nothing';
 const INNOCENT_LIMITS = { hard: 10, overload: 100, misconfigured: 3 } as const;
 /** Endpoints that may refuse a line before that is its end. */
 const REFUSALS_MAX = 3;
+/** A model that says nothing mostly does so for the whole batch, of which no line is worth more tries than this. */
+const EMPTY_ATTEMPTS_MAX = 2;
 
 /** Counts the failure against the line where that is fair. */
 export async function aftermathOf(
@@ -42,12 +44,17 @@ export async function aftermathOf(
     case 'ambiguous':
       if (await ended.isInnocent) return survives(state, 'hard') ? 'again' : 'fail';
       state.attempts += 1;
-      return state.attempts >= context.maxAttempts ? 'fail' : 'paid';
+      return tryAgain(state, outcome.code === 'empty_answer', context.maxAttempts);
     case 'request':
       return refused(call, ended, context.pool);
     default:
       return outcome.class satisfies never;
   }
+}
+
+function tryAgain({ attempts }: StageState, isEmpty: boolean, maxAttempts: number): Aftermath {
+  if (attempts >= (isEmpty ? Math.min(EMPTY_ATTEMPTS_MAX, maxAttempts) : maxAttempts)) return 'fail';
+  return isEmpty ? 'spare' : 'paid';
 }
 
 function survives(state: StageState, kind: keyof typeof INNOCENT_LIMITS): boolean {

@@ -223,7 +223,8 @@ export class Dispatcher {
     const { maxAttempts } = stage.limits;
     const aftermath = await aftermathOf(call, ended, { pool, maxAttempts });
     if (work.chunk.controller.signal.aborted || aftermath === 'nothing') return;
-    if (aftermath === 'fail') stage.failed(work, failure, trace);
+    const isOver = aftermath === 'fail' || (aftermath === 'spare' && !this.#budget.spend());
+    if (isOver) stage.failed(work, failure, trace);
     else if (aftermath === 'again') this.#again(work, failure);
     // While it waits it is not running: a stop need not wait for it.
     else void this.#againLater(work, failure, aftermath === 'paid');

@@ -764,6 +764,23 @@ t.test('tries again no more often than the whole pool may', async (t) => {
   await world.ended(300);
 });
 
+t.test(
+  'lines that are answered with nothing end after two calls, and do not queue for the second',
+  async (t) => {
+    const lines = 60;
+    const world = await setup(t, { window: 4 });
+    world.respond = () => modelFailure('ambiguous', 'nothing said', { code: 'empty_answer' });
+    const chunk = leasedChunk('b1', lines);
+    for (let line = 1; line <= lines; line += 1) world.dispatcher.add(work(line, { chunk }));
+    await world.clock.advance(1_000);
+    t.equal(world.records.length, lines, 'the backoff of the few that are tried again is over');
+    t.ok(world.calls.length > lines && world.calls.length < lines * 1.5, `${world.calls.length} calls`);
+    const attempts = new Set(world.records.map(({ body }) => body.generation.attempts));
+    t.same([...attempts].sort(), [1, 2]);
+    t.ok(world.records.every(({ record }) => record.code === 'empty_answer'));
+  },
+);
+
 t.test('a line on its way through the pool is counted by what it waits for', async (t) => {
   const world = await setup(t, { names: ['a'], window: 1 });
   const { respond, release } = held();
