@@ -185,7 +185,7 @@ export class Dispatcher {
     const { outcome } = ended;
     this.#count(call, ended);
     rememberTry(state, outcome, call.trace);
-    if (work.chunk.controller.signal.aborted || state.isAnswered) return;
+    if (work.chunk.controller.signal.aborted || state.isAnswered || work.isEnded) return;
     if (outcome.kind === 'success') this.#answered(call, outcome);
     else if (isLast) await this.#failed(call, ended, outcome);
     else if (outcome.class !== 'cancelled') state.avoid.add(endpoint.name);
@@ -209,7 +209,7 @@ export class Dispatcher {
     for (const name of state.refusedBy) pool.find(name)?.contradicted();
     state.attempts += 1;
     state.isAnswered = true;
-    stages[stage].succeeded(work, success, trace);
+    this.#conclude(work, () => stages[stage].succeeded(work, success, trace));
   }
 
   async #failed(call: Call, ended: Ended, failure: ModelFailure): Promise<void> {
@@ -227,7 +227,7 @@ export class Dispatcher {
     if (isOver) stage.failed(work, failure, trace);
     else if (aftermath === 'again') this.#again(work, failure);
     // While it waits it is not running: a stop need not wait for it.
-    else void this.#againLater(work, failure, aftermath === 'paid');
+    else this.#againLater(work, failure, aftermath === 'paid').catch((error) => this.#surprise(call, error));
   }
 
   async #againLater(work: Work, failure: ModelFailure, isPaid: boolean): Promise<void> {
@@ -267,12 +267,22 @@ export class Dispatcher {
     if (!state.isAnswered && !this.#calls.has(state)) this.#options.onSurprise(work, error);
   }
 
+  /** What a stage throws where it ends is a surprise for its own line, whoever had the turn. */
+  #conclude(work: Work, end: () => void): void {
+    try {
+      end();
+    } catch (error) {
+      this.#options.onSurprise(work, error);
+    }
+  }
+
   #failForModel(work: Work): void {
     const { pool, stages } = this.#options;
     const endpoints = pool.endpoints.filter(({ roles }) => roles.has(work.stage));
     const served = new Set(endpoints.flatMap(({ models }) => models.ids));
     const message = `No endpoint serves the model "${this.#modelOf(work)}". Served: ${[...served].join(', ')}.`;
-    stages[work.stage].failed(work, modelFailure('misconfigured', message), null);
+    const failure = modelFailure('misconfigured', message);
+    this.#conclude(work, () => stages[work.stage].failed(work, failure, null));
   }
 
   #giveUpDigests(model: string | null): void {
@@ -281,7 +291,7 @@ export class Dispatcher {
     const message = `After ${ragOutageMs / 1000} s (RAG_OUTAGE_MS) the line still waited for ${reason}.`;
     const failure = modelFailure('hard', message);
     const waiting = this.#feed.remove((work) => work.stage === 'rag' && this.#modelOf(work) === model);
-    for (const work of waiting) stages.rag.failed(work, failure, null);
+    for (const work of waiting) this.#conclude(work, () => stages.rag.failed(work, failure, null));
   }
 }
 

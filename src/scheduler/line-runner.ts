@@ -237,6 +237,8 @@ export class LineRunner {
   /** What nobody expected ends the line, not the service. An abort is expected: the lease is gone. */
   #surprise(work: Work, cause: unknown): void {
     if (work.chunk.controller.signal.aborted) return;
+    // It may wait for its call already: what surprised may have had to do with another line.
+    this.#dispatcher.takeBack((waiting) => waiting === work);
     this.#options.log.error(
       { err: cause, batch: work.chunk.lease.batchId, line: work.line },
       'line failed unexpectedly',
@@ -247,10 +249,11 @@ export class LineRunner {
   }
 
   #end(work: Work, record: NewRecord): void {
-    if (work.chunk.controller.signal.aborted) return;
+    if (work.chunk.controller.signal.aborted || work.isEnded) return;
     this.#leaveDigest(work);
     const { batchId } = work.chunk.lease;
     const missing = this.#options.keeper.missing(batchId, work.passageHashes, passagesOf(work));
+    work.isEnded = true;
     this.#options.onRecord(work.chunk, record, missing);
   }
 }

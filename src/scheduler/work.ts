@@ -40,6 +40,8 @@ export interface Work {
   readonly isSuspect: boolean;
   /** Its start mark is stored, or on its way: a pause lets it finish. */
   isStarted: boolean;
+  /** Its record was handed on: whatever still happens to it, there is no second one. */
+  isEnded: boolean;
   /** null: not run yet, or rag_mode=off. */
   retrieval: RetrievalOutcome | null;
   retrievalMs: number;
@@ -65,6 +67,7 @@ export function beginWork(chunk: LeasedChunk, line: number, parsed: ParsedLine, 
     parsed,
     isSuspect,
     isStarted: false,
+    isEnded: false,
     retrieval: null,
     retrievalMs: 0,
     passageHashes: [],

@@ -504,6 +504,24 @@ t.test('a cancel ends the digests in flight and leaves no record', async (t) => 
   t.ok(world.calls.every(({ stage, signal }) => stage === 'rag' && signal.aborted));
 });
 
+t.test('whoever has the turn when the placing of a line throws, each line ends once', async (t) => {
+  for (let spoilt = 1; spoilt <= 12; spoilt += 1) {
+    const world = await new DigestWorld(SHARED, { window: 1 }).open();
+    const { pool } = world;
+    const pick = pool.pick.bind(pool);
+    let picks = 0;
+    pool.pick = (...wanted) => {
+      picks += 1;
+      if (picks === spoilt) throw new Error('bug');
+      return pick(...wanted);
+    };
+    world.begin(4);
+    await world.clock.advance(30_000);
+    await world.stop();
+    t.same(world.records.map(({ record }) => record.line).sort(), [1, 2, 3, 4], `placing ${spoilt}`);
+  }
+});
+
 t.test('whatever happens in either stage, each line ends once, as the table of outcomes says', async () => {
   const kinds = fc.constantFrom(
     'good',

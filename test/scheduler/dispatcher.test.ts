@@ -35,6 +35,8 @@ class World {
   readonly surprises: unknown[] = [];
   readonly aloneLines: string[] = [];
   mayStart = true;
+  /** Lines whose end throws. */
+  readonly spoilt = new Set<number>();
   /** By endpoint, where they are not ['m']. */
   readonly models: Record<string, readonly string[]> = {};
   /** Lines that are said to be in hand and are not here. */
@@ -60,7 +62,10 @@ class World {
       limits: { maxAttempts: MAX_ATTEMPTS, totalTimeoutMs: 1, firstTokenTimeoutMs: 2, stallTimeoutMs: 3 },
       defaultSystemPrompt: 'Be kind.',
       metrics: this.metrics,
-      onRecord: (item, record) => this.records.push({ work: item, record, body: JSON.parse(record.body) }),
+      onRecord: (item, record) => {
+        if (this.spoilt.has(item.line)) throw new Error(`line ${item.line} cannot end`);
+        this.records.push({ work: item, record, body: JSON.parse(record.body) });
+      },
     });
     this.dispatcher = new Dispatcher({
       pool: this.pool,
@@ -518,6 +523,21 @@ t.test('surprises leave no line behind, however many there are at once', async (
   for (let line = 1; line <= 20; line += 1) world.dispatcher.add(work(line));
   for (let count = 0; count < 20; count += 1) await turns();
   t.equal(world.surprises.length, 20);
+});
+
+t.test('what a line throws where it ends is a surprise for that line, once, and for no other', async (t) => {
+  const world = await setup(t, { names: ['a'] });
+  const chunk = leasedChunk('b1', 4);
+  const model = 'nobody has it';
+  world.spoilt.add(1).add(3);
+  world.dispatcher.add(work(1, { chunk }));
+  world.dispatcher.add(work(2, { chunk }));
+  // Its end comes within the turn of whoever makes room.
+  world.dispatcher.add(work(3, { chunk, model }));
+  world.dispatcher.add(work(4, { chunk, model }));
+  await world.clock.advance(1_000);
+  t.same(world.surprises.map(String).sort(), ['Error: line 1 cannot end', 'Error: line 3 cannot end']);
+  t.same(world.records.map(({ work: item }) => item.line).sort(), [2, 4]);
 });
 
 t.test('a stop does not wait for lines that wait for their next attempt', async (t) => {
