@@ -140,20 +140,23 @@ export class LineRunner {
     const { parked } = chunk;
     chunk.parked = [];
     chunk.digestLines += parked.filter(({ stage }) => stage === 'rag').length;
+    // What was found in a build that was replaced meanwhile is found again; who needs a digest after all is counted there.
+    for (const work of parked.filter((line) => this.#isOutdated(line))) beginAgain(work);
     onCounted(parked.length);
     for (const work of parked) this.#run(work).catch((error) => this.#surprise(work, error));
   }
 
   /** Another build of the collection is READY: lines that have not started are retrieved again. */
   retrieveAgain(): void {
-    const generation = this.#options.collectionGeneration();
-    const outdated = this.#dispatcher.takeBack(
-      ({ isStarted, retrieval }) => !isStarted && retrieval !== null && isOutdated(retrieval, generation),
-    );
+    const outdated = this.#dispatcher.takeBack((work) => !work.isStarted && this.#isOutdated(work));
     for (const work of outdated) {
       beginAgain(work);
       this.#run(work).catch((error) => this.#surprise(work, error));
     }
+  }
+
+  #isOutdated({ retrieval }: Work): boolean {
+    return retrieval !== null && isOutdated(retrieval, this.#options.collectionGeneration());
   }
 
   /** Lines of aborted chunks leave. */

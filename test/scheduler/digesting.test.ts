@@ -443,6 +443,40 @@ t.test('a pause lets lines finish whose digest was asked for, and parks the othe
   t.equal(world.callsOf('rag').length, 20);
 });
 
+t.test('what a pause has parked forgets what it found in a build that was replaced', async (t) => {
+  const nothing = { kind: 'soft_failure', code: 'nothing_found', message: 'nothing', attempts: 1 } as const;
+  const world = new DigestWorld(APART);
+  t.teardown(() => world.stop());
+  world.away.add('reads').add('answers');
+  await world.open();
+  const found = world.begin(2);
+  const undigested = world.begin(2, { ragMode: 'retrieve' }, 'b2');
+  await turns();
+  world.retrieve = () => ({ ...nothing, collectionGeneration: 3 });
+  const notFound = world.begin(2, {}, 'b3');
+  await turns();
+  const chunks = [found, undigested, notFound];
+  world.runner.pause(chunks);
+  t.equal(world.parkedLines, 6);
+  world.generation = 4;
+  world.retrieve = () => ({ ...foundPassages, collectionGeneration: 4 });
+  world.runner.retrieveAgain();
+  for (const chunk of chunks) world.runner.resume(chunk, () => {});
+  await turns();
+  t.same(
+    chunks.map(({ digestLines }) => digestLines),
+    [2, 0, 2],
+  );
+  world.away.clear();
+  await world.ended(6);
+  for (const { record } of world.records) t.match(record, { rag: 'success', collectionGeneration: 4 });
+  t.equal(world.callsOf('rag').length, 4);
+  t.same(
+    chunks.map(({ digestLines }) => digestLines),
+    [0, 0, 0],
+  );
+});
+
 t.test('a suspect is digested alone, and one that ends its process is not generated', async (t) => {
   const world = await setup(t);
   world.respond = ({ stage, query }) =>
