@@ -189,7 +189,7 @@ export class Endpoint {
   /** A look succeeded. An endpoint that was out is now to be tried. */
   saw(report: ServerReport): void {
     this.#report = report;
-    this.models.update(report.models);
+    this.models.update(report);
     this.#window.hint({ maxRunning: report.maxRunning, isSerial: report.server === 'ollama' });
     this.#gate.tokensMax = report.kvCapacityTokens === null ? null : report.kvCapacityTokens * KV_SHARE;
     if (report.load !== null) this.#window.queueing(report.load.waiting);
@@ -229,7 +229,7 @@ export class Endpoint {
   /** The server was stopped for good: whoever appears there again is a new one. */
   forget(): void {
     this.#report = null;
-    this.models.update([]);
+    this.models.clear();
     this.#health.forget();
     this.#options.onChange(this);
   }

@@ -105,13 +105,16 @@ export class GpuPool {
     return this.endpoints.some((endpoint) => !names.has(endpoint.name) && endpoint.serves(stage, model));
   }
 
-  /** True when all that should be up is, and none of them serves the model: waiting would be in vain. */
+  /**
+   * True when all that should be up is, and none of them serves the model: waiting would be in vain. A server that has
+   * served it may come back, though, be it one that nobody named and that is gone.
+   */
   servesNowhere(stage: CallStage, model: string): boolean {
     const known = this.known.filter(({ roles }) => roles.has(stage));
     return (
       known.length > 0 &&
       known.every((endpoint) => endpoint.phase === 'up' && !endpoint.isDrained) &&
-      !known.some((endpoint) => endpoint.serves(stage, model))
+      !this.endpoints.some(({ roles, models }) => roles.has(stage) && models.hasHad(model))
     );
   }
 

@@ -1,18 +1,29 @@
 // The models of an endpoint: what its server serves, and the one to ask for when a line names none.
 
-import type { ServedModel } from '../domain/server-kind.ts';
+import type { ServedModel, ServerKind, ServerReport } from '../domain/server-kind.ts';
+import { withTag } from '../model-server/ollama-names.ts';
 
 export class ServedModels {
   readonly #configured: string | null;
+  #server: ServerKind | null = null;
   #served: readonly ServedModel[] = [];
+  /** Names of all that were ever served, as the server tells them apart. */
+  readonly #before = new Set<string>();
 
   /** `configured`: the one to ask for by default, from the settings; null: the server's first. */
   constructor(configured: string | null) {
     this.#configured = configured;
   }
 
-  update(served: readonly ServedModel[]): void {
-    this.#served = served;
+  update({ server, models }: Pick<ServerReport, 'server' | 'models'>): void {
+    this.#server = server;
+    this.#served = models;
+    for (const { id } of models) this.#before.add(this.#nameOf(id));
+  }
+
+  /** The server is gone. What it has served is still known. */
+  clear(): void {
+    this.#served = [];
   }
 
   get ids(): string[] {
@@ -26,11 +37,30 @@ export class ServedModels {
 
   /** Whether lines that ask for this model (null: any) can go there. */
   has(model: string | null): boolean {
-    return model === null ? this.default !== null : this.#served.some(({ id }) => id === model);
+    if (model === null) return this.default !== null;
+    return this.#find(model) !== undefined || this.#isConfigured(model);
+  }
+
+  /** Whether it is, or was, to be had here: then it may be again. */
+  hasHad(model: string): boolean {
+    return this.#before.has(this.#nameOf(model)) || this.#isConfigured(model);
   }
 
   /** Tokens of prompt and answer together; null: the server does not say. */
   contextTokensOf(model: string): number | null {
-    return this.#served.find(({ id }) => id === model)?.contextTokens ?? null;
+    return this.#find(model)?.contextTokens ?? null;
+  }
+
+  #find(model: string): ServedModel | undefined {
+    const name = this.#nameOf(model);
+    return this.#served.find(({ id }) => this.#nameOf(id) === name);
+  }
+
+  #isConfigured(model: string): boolean {
+    return this.#configured !== null && this.#nameOf(this.#configured) === this.#nameOf(model);
+  }
+
+  #nameOf(model: string): string {
+    return this.#server === 'ollama' ? withTag(model) : model;
   }
 }

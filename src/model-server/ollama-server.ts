@@ -4,6 +4,7 @@
 
 import type { ServedModel } from '../domain/server-kind.ts';
 import type { ListedModel } from './model-list.ts';
+import { withTag } from './ollama-names.ts';
 import { type Ask, jsonOf } from './plain-answer.ts';
 import { reportedContext } from './reported-numbers.ts';
 import { type Recognition, recognition, type ServerAdapter, type ServerDetails } from './server-adapter.ts';
@@ -39,9 +40,4 @@ function loadedFirst(models: readonly ServedModel[], loaded: ReadonlyMap<string,
   const places = new Map([...loaded.keys()].map((name, place) => [name, place]));
   const placeOf = ({ id }: ServedModel) => places.get(withTag(id)) ?? places.size;
   return models.toSorted((a, b) => placeOf(a) - placeOf(b));
-}
-
-/** A name without a tag is that of the latest. */
-function withTag(name: string): string {
-  return name.slice(name.lastIndexOf('/') + 1).includes(':') ? name : `${name}:latest`;
 }

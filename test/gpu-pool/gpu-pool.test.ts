@@ -144,6 +144,19 @@ t.test('a model is served nowhere only when everybody who should be there has sa
   t.equal(empty.pool.servesNowhere('generation', 'none'), false);
 });
 
+t.test('a model that a server had which is gone is waited for, and found when it is back', async (t) => {
+  const answers: Record<string, Answer> = { 'gpu-0': ['small'], 'gpu-1': ['big'] };
+  const { pool, clock, endpoint } = await setup(t, answers, { isExpected: false, count: 4 });
+  answers['gpu-1'] = 'hard';
+  await clock.advance(120_000);
+  t.equal(endpoint('gpu-1').phase, 'absent', 'a restart that takes long');
+  t.equal(pool.servesNowhere('generation', 'big'), false);
+  t.equal(pool.servesNowhere('generation', 'none'), true);
+  answers['gpu-1'] = ['big'];
+  await clock.advance(10_000);
+  t.equal(pool.pick('generation', 'big', nowhere)?.name, 'gpu-1');
+});
+
 t.test('says what it waits for: who is dead and why, or where nobody answered', async (t) => {
   const { pool, endpoint } = await setup(t, { a: 'hard', b: 'misconfigured' });
   t.equal(
