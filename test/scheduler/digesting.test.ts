@@ -93,7 +93,7 @@ t.test('what can be used of no digest leaves the question alone, and says so', a
   const unusable: Record<string, GenerationOutcome> = {
     digest_refused: { ...digestSuccess, answer: ' NO CONTEXT.\n' },
     digest_cut: { ...digestSuccess, finishReason: 'length' },
-    digest_too_short: { ...digestSuccess, answer: 'Yes. [lens#0][a-long-document-name#17]' },
+    digest_too_short: { ...digestSuccess, answer: 'Yes. [a-long-document-name#17]' },
   };
   for (const [code, outcome] of Object.entries(unusable)) {
     const world = await setup(t);

@@ -129,7 +129,7 @@ t.test('every other way a digest can end', async (t) => {
       { code: 'digest_cut', calls: 1, isSoft: true },
     ],
     [
-      { kind: 'answer', text: 'It is.' },
+      { kind: 'answer', text: 'Yes.' },
       { code: 'digest_too_short', calls: 1, isSoft: true },
     ],
     [
