@@ -3,7 +3,12 @@
 
 const LEADING_BLOCK = /^\s*<think>[\s\S]*?(?:<\/think>|$)/;
 const OPEN_TAG = '<think>';
-const CLOSE_TAG = '</think>';
+/**
+ * The end of reasoning stands at the start or the end of a line, or without a space between its last sentence and the
+ * answer, as DeepSeek's templates write it. Anywhere else a sentence mentions the tag.
+ */
+const CLOSE_TAG =
+  /^[ \t]*<\/think>|<\/think>(?=[ \t]*$)|(?<=[\p{L}\p{N}.!?。！？])<\/think>(?=[\p{L}\p{N}*#])/mu;
 
 /** The answer without leading `<think>` blocks; empty when the text never got beyond its reasoning. */
 export function stripReasoning(text: string): string {
@@ -14,9 +19,9 @@ export function stripReasoning(text: string): string {
 
 /** Some chat templates put the opening tag into the prompt, so that the model's text only closes it. */
 function stripUnopenedReasoning(text: string): string {
-  const close = text.indexOf(CLOSE_TAG);
-  if (close < 0) return text;
+  const close = CLOSE_TAG.exec(text);
+  if (close === null) return text;
   const open = text.indexOf(OPEN_TAG);
-  if (open >= 0 && open < close) return text;
-  return text.slice(close + CLOSE_TAG.length).trimStart();
+  if (open >= 0 && open < close.index) return text;
+  return text.slice(close.index + close[0].length).trimStart();
 }
