@@ -9,14 +9,17 @@
 const BREAK = '·';
 
 const NEWLINES = /\r\n?|[\v\f\x85]/g;
-/** Controls; marks of direction; invisible copies of ASCII ("tags") and annotations, which only models read. */
+/**
+ * Controls; marks of direction; and what only models read: invisible copies of ASCII ("tags"), annotations, and the
+ * selectors of ideographic variants, which can spell any bytes.
+ */
 const UNPRINTABLE =
-  /[[\p{Cc}--[\n\t]]\u061C\u200E\u200F\u202A-\u202E\u2066-\u206F\uFFF9-\uFFFB\u{E0000}-\u{E007F}]/gv;
+  /[[\p{Cc}--[\n\t]]\u061C\u200E\u200F\u202A-\u202E\u2066-\u206F\uFFF9-\uFFFB\u{E0000}-\u{E007F}\u{E0100}-\u{E01EF}]/gv;
 
 /** What may open a tag or a token, written out, in full width, as an entity or as an escape. */
 const OPENER = new RegExp(
   [
-    '[<＜﹤\\[［]',
+    '[<＜﹤\\[［﹇]',
     '\\](?=~)',
     '&(?:amp;)*(?:(?:lt|lsqb|lbrack);?|#0*(?:60|91)(?:;|(?!\\d))|#x0*(?:3c|5b)(?:;|(?![0-9a-f])))',
     '\\\\u\\{0*(?:3c|5b)\\}|\\\\(?:u00|x)(?:3c|5b)|%(?:3c|5b)',
@@ -45,7 +48,8 @@ const NAMED: Readonly<Record<string, string>> = {
 
 /** Letters of other scripts that pass for those of the fence, and slashes. */
 const LOOKALIKES: Readonly<Record<string, string>> = {
-  ...{ а: 'a', ɑ: 'a', α: 'a', с: 'c', ϲ: 'c', ᴄ: 'c', е: 'e', ᴇ: 'e', ɡ: 'g', ց: 'g', ո: 'n', ɴ: 'n' },
+  ...{ а: 'a', ɑ: 'a', α: 'a', с: 'c', ϲ: 'c', ᴄ: 'c', ԁ: 'd', е: 'e', ᴇ: 'e', ɡ: 'g', ց: 'g' },
+  ...{ і: 'i', ı: 'i', ո: 'n', ɴ: 'n' },
   ...{ о: 'o', ο: 'o', օ: 'o', ᴏ: 'o', р: 'p', ρ: 'p', ᴘ: 'p', ѕ: 's', ꜱ: 's', т: 't', τ: 't', ᴛ: 't' },
   ...{ х: 'x', χ: 'x', '\u2044': '/', '\u2215': '/', '\u29f8': '/', '\\': '/' },
 };
