@@ -6,6 +6,8 @@
 // (B2) What was in flight when it opened says nothing new, and does not open it again.
 // (B3) Half-open always ends: closed again, or open with a new wait.
 // (B4) The wait grows with every opening since the last answer to a real request, and the answer ends that.
+// (B5) A server that is there and full is no sicker for it: until it has room, it is looked at again after the same short
+//      wait, or the one that it asks for.
 
 import type { Clock } from '../time.ts';
 
@@ -33,6 +35,9 @@ const WAITS_MS: Readonly<Record<BreakerFault, readonly [first: number, longest: 
   misconfigured: [30_000, 30_000],
   contradicted: [30_000, 300_000],
 };
+
+/** Shortest wait before the next look at a full server, in milliseconds. */
+const FULL_WAIT_MS = 1_000;
 
 interface Sample {
   readonly atMs: number;
@@ -90,6 +95,13 @@ export class Breaker {
     this.#reason = reason;
     this.#lookAtMs = this.#clock.monotonicMs() + Math.min(longestMs, firstMs * 2 ** this.#openings);
     this.#openings = Math.min(this.#openings + 1, 16);
+  }
+
+  /** It is open, and the server answers that it has no room, and asks for so much patience. */
+  full(reason: string, patienceMs: number): void {
+    this.#state = 'open';
+    this.#reason = reason;
+    this.#lookAtMs = this.#clock.monotonicMs() + Math.max(FULL_WAIT_MS, patienceMs);
   }
 
   /** The server lists its models again: the trial may be made. */

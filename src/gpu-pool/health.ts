@@ -68,7 +68,8 @@ export class Health {
 
   /** The server cannot be looked at. */
   missed(failure: ModelFailure): void {
-    this.#out(this.isUp ? 'refused' : faultOf(failure), failure.message);
+    if (this.isUp) this.#out('refused', failure.message);
+    else this.#stayOut(failure);
   }
 
   /** The server can be looked at. One that was out is now to be tried. */
@@ -92,7 +93,7 @@ export class Health {
     }
     if (outcome.class === 'request')
       this.#out('contradicted', `it refuses every request: ${outcome.message}`);
-    else if (outcome.class !== 'cancelled') this.#out(faultOf(outcome), outcome.message);
+    else if (outcome.class !== 'cancelled') this.#stayOut(outcome);
     return false;
   }
 
@@ -112,6 +113,11 @@ export class Health {
   forget(): void {
     this.#breaker.close();
     this.#hasAnswered = false;
+  }
+
+  #stayOut(failure: ModelFailure): void {
+    if (failure.class === 'overload') this.#breaker.full(failure.message, failure.retryAfterMs ?? 0);
+    else this.#out(faultOf(failure), failure.message);
   }
 
   #out(fault: BreakerFault, reason: string): void {

@@ -17,6 +17,21 @@ t.test('opens at the first refused connection, with its reason', async (t) => {
   t.match(breaker, { state: 'open', reason: 'it was refused' });
 });
 
+t.test('being full adds nothing to the wait, which is at least what the server asks for', async (t) => {
+  const { breaker, fail, waitMs } = setup();
+  fail('refused');
+  for (let count = 0; count < 5; count += 1) {
+    breaker.halfOpen();
+    breaker.full('no room', 0);
+    t.match(breaker, { state: 'open', reason: 'no room' });
+    t.equal(waitMs(), 1_000);
+  }
+  breaker.full('no room', 7_000);
+  t.equal(waitMs(), 7_000);
+  breaker.open('refused', 'it was refused');
+  t.equal(waitMs(), 1_000, 'the second opening');
+});
+
 t.test('opens at the third broken connection in a row, an answer in between forgives', async (t) => {
   const { breaker, fail } = setup();
   fail('broken', 2);

@@ -75,6 +75,28 @@ t.test('who fails the trial stays out, and is tried again', async (t) => {
   t.equal(endpoint('a').phase, 'up');
 });
 
+t.test('who is back but full is tried every second, until it has room', async (t) => {
+  for (const isLoading of [false, true]) {
+    const { clock, answers, tried, trials, endpoint } = await setup(t, { a: () => report(['m']) });
+    let looks = 0;
+    const full = modelFailure('overload', 'loading model');
+    answers.a = () => {
+      looks += 1;
+      return isLoading ? full : report(['m']);
+    };
+    trials.a = () => full;
+    await dies(endpoint('a'));
+    await clock.advance(60_000);
+    t.match(endpoint('a'), { phase: 'down', reason: 'loading model' });
+    t.ok(looks >= 40, `${looks} looks in a minute`);
+    t.equal(tried.length, isLoading ? 0 : looks);
+    answers.a = () => report(['m']);
+    trials.a = () => success;
+    await clock.advance(1_500);
+    t.equal(endpoint('a').phase, 'up');
+  }
+});
+
 t.test('a look that takes its time holds up no other', async (t) => {
   const never: Look = (signal) =>
     new Promise((resolve) => signal.addEventListener('abort', () => resolve(refused)));
