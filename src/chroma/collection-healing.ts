@@ -88,6 +88,7 @@ async function inspect(
   if (there.kind === 'absent') return broken(`the collection "${record.name}" is gone`, 0);
   if (there.kind === 'foreign') return failure('not_owned', notOwned(record.name, there.count).message);
   const { uuid, count } = there;
+  if (count === null) return broken(`the collection "${record.name}" cannot be read`, 0);
   if (there.kind === 'empty' || count === 0) return broken(`the collection "${record.name}" is empty`, 0);
   if (count < record.count) return broken(`the collection holds ${count} of ${record.count} chunks`, count);
   if (uuid === record.uuid) return { kind: 'ok', value: { kind: 'usable', uuid } };

@@ -4,6 +4,7 @@
 // first renamed, which goes by UUID and hits exactly the one that was looked at, and is deleted under a name that only we give.
 // It can be read by its UUID all the while.
 
+import type { Collection } from 'chromadb';
 import { RagmillError } from '../errors.ts';
 import { type ChromaResult, failure } from './chroma-client.ts';
 import { isBuildName, isRetiredName } from './collection-name.ts';
@@ -17,6 +18,9 @@ export interface CollectionIdentity {
 }
 
 const pageSize = 100;
+/** Part of Chroma's answer to a name that another collection has, with status 500. */
+const nameTakenMessage = 'UNIQUE constraint failed';
+const nameTakenMax = 3;
 
 /** What stands under the name. Throws `collection_not_owned` for a collection that we must not touch. */
 export async function requireOwnership(
@@ -38,6 +42,7 @@ export function swapIn(
   build: { readonly uuid: string; readonly name: string; readonly retiredName: string },
 ): Promise<void> {
   const { name, ownerId } = identity;
+  let refused = 0;
   return chroma.wait(async (): Promise<ChromaResult<void>> => {
     const there = await inspectOwnership(chroma.connection, name, ownerId, chroma.limits);
     if (there.kind === 'failure') return there;
@@ -48,8 +53,23 @@ export function swapIn(
       const retired = await retire(chroma, identity, old, build.retiredName);
       if (retired.kind === 'failure') return retired;
     }
-    return rename(chroma, build, name);
+    const renamed = await rename(chroma, build, name);
+    if (renamed.kind === 'failure' && renamed.message.includes(nameTakenMessage)) {
+      // Somebody may have taken it since it was looked at: then the next look finds that one.
+      refused += 1;
+      if (refused >= nameTakenMax) throw nameTaken(name);
+    }
+    return renamed;
   });
+}
+
+/** A look-up finds nothing under the name, and yet it cannot be given. */
+function nameTaken(name: string): RagmillError {
+  return new RagmillError(
+    'chroma_refused',
+    `Chroma says that the name "${name}" is taken, and shows no collection that has it. ` +
+      'Set CHROMA_COLLECTION to another name, or delete that collection in Chroma yourself.',
+  );
 }
 
 async function retire(
@@ -99,25 +119,41 @@ export async function removeLeftovers(
   chroma: PatientChroma,
   { name, ownerId }: CollectionIdentity,
 ): Promise<{ removed: string[]; taken: Set<string> }> {
-  const found = await chroma.wait(() =>
+  const removed: string[] = [];
+  const taken = new Set<string>();
+  for (const collection of await buildsOf(chroma, name)) {
+    const isLeftover = isOwnedBy(collection, ownerId) || (await isEmptyRetired(chroma, collection));
+    if (isLeftover) removed.push(collection.name);
+    else taken.add(collection.name);
+  }
+  for (const leftover of removed) await chroma.wait(() => deleteByName(chroma, leftover));
+  return { removed, taken };
+}
+
+/** All collections that have names of builds, whosever they are. */
+function buildsOf(chroma: PatientChroma, name: string): Promise<Collection[]> {
+  return chroma.wait(() =>
     chroma.connection.call(async (client) => {
-      const removed: string[] = [];
-      const taken = new Set<string>();
+      const found: Collection[] = [];
       for (let offset = 0; ; offset += pageSize) {
         const page = await client.listCollections({ limit: pageSize, offset });
-        for (const collection of page) {
-          if (!isBuildName(collection.name, name)) continue;
-          const isOurs = isOwnedBy(collection, ownerId);
-          const isLeftover = isOurs || (isRetiredName(collection.name) && (await collection.count()) === 0);
-          if (isLeftover) removed.push(collection.name);
-          else taken.add(collection.name);
-        }
-        if (page.length < pageSize) return { removed, taken };
+        found.push(...page.filter((collection) => isBuildName(collection.name, name)));
+        if (page.length < pageSize) return found;
       }
     }, chroma.limits),
   );
-  for (const leftover of found.removed) await chroma.wait(() => deleteByName(chroma, leftover));
-  return found;
+}
+
+/** One that cannot be counted may hold something. */
+async function isEmptyRetired(chroma: PatientChroma, { id, name }: Collection): Promise<boolean> {
+  if (!isRetiredName(name)) return false;
+  const count = await chroma.wait(async (): Promise<ChromaResult<number | null>> => {
+    const counted = await chroma.connection.call((client) => client.collection(id).count(), chroma.limits);
+    return counted.kind === 'failure' && counted.class === 'not_found'
+      ? { kind: 'ok', value: null }
+      : counted;
+  });
+  return count === 0;
 }
 
 /** Deletes what is under the name, if it is ours or empty. Throws `collection_not_owned` otherwise. */
@@ -139,11 +175,12 @@ export async function deleteByName(chroma: PatientChroma, name: string): Promise
     : deleted;
 }
 
-/** A collection under our name that we must not touch. */
-export function notOwned(name: string, count: number): RagmillError {
+/** A collection under our name that we must not touch. `count` null: it cannot be read. */
+export function notOwned(name: string, count: number | null): RagmillError {
+  const what = count === null ? 'cannot be read' : `has ${count} records`;
   return new RagmillError(
     'collection_not_owned',
-    `The collection "${name}" has ${count} records and belongs to somebody else; it was not touched. ` +
+    `The collection "${name}" ${what} and belongs to somebody else; it was not touched. ` +
       'Set CHROMA_COLLECTION to another name, or delete that collection yourself.',
   );
 }
