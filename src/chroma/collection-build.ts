@@ -85,6 +85,8 @@ async function fill(options: BuildOptions, uuid: string): Promise<void> {
         onProgress(done);
       });
       writes.add(write);
+      // It is waited for later; a rejection that nobody handles until then would end the service.
+      write.catch(() => {});
     }
     await Promise.all(writes);
   } finally {

@@ -1,11 +1,14 @@
 // Rank 0's way to READY against a real Chroma: what it builds, what it joins, and what it must never touch.
 
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import pino from 'pino';
 import t from 'tap';
 import { Bootstrap, type BootstrapOptions } from '../../src/chroma/bootstrap.ts';
 import { ChromaConnection } from '../../src/chroma/chroma-client.ts';
 import { lexicalEmbedding } from '../../src/chroma/lexical-embedding.ts';
 import { ownerKey } from '../../src/chroma/ownership.ts';
+import type { CorpusChunk } from '../../src/domain/corpus.ts';
+import { RagmillError } from '../../src/errors.ts';
 import { systemClock } from '../../src/time.ts';
 import { faultyProxy } from '../fakes/faulty-proxy.ts';
 import { MemoryRankZero } from '../fakes/memory-rank-zero.ts';
@@ -249,6 +252,49 @@ t.test('a build that fails leaves the old collection in its place and nothing be
   t.same(await first.collection.count(limits), { kind: 'ok', value: 5 });
   t.equal((await world.rankZero.currentCollection())?.uuid, first.record.uuid);
 });
+
+t.test(
+  'a write that fails while the corpus is slow to read on ends the build, and nothing else',
+  async (t) => {
+    const unhandled: unknown[] = [];
+    const note = (error: unknown) => unhandled.push(error);
+    process.on('unhandledRejection', note);
+    t.teardown(() => process.off('unhandledRejection', note));
+    const failed = Promise.withResolvers<void>();
+    const embedding = {
+      ...lexicalEmbedding,
+      createEmbedder: async (chunks: AsyncIterable<CorpusChunk>) => {
+        const embedder = await lexicalEmbedding.createEmbedder(chunks);
+        const embedDocuments = async (texts: readonly string[]) => {
+          if (texts.length === 1) return embedder.embedDocuments(texts);
+          failed.resolve();
+          throw new RagmillError('embedder_failed', 'It has gone.');
+        };
+        return { ...embedder, embedDocuments };
+      },
+    };
+    let reads = 0;
+    const many = smallCorpus(700);
+    const corpus = {
+      ...many,
+      async *chunks() {
+        reads += 1;
+        let count = 0;
+        for await (const chunk of many.chunks()) {
+          yield chunk;
+          count += 1;
+          if (reads < 2 || count !== 600) continue;
+          await failed.promise;
+          // By then the failed write has had its turn, and whoever handles none would have been told.
+          await nextTurn();
+          await nextTurn();
+        }
+      },
+    };
+    await t.rejects(setup({ corpus, embedding }).start().ready, { code: 'embedder_failed' });
+    t.same(unhandled, []);
+  },
+);
 
 t.test('waits for rank 0 while another process holds it, and can be stopped meanwhile', async (t) => {
   const world = setup();
