@@ -92,7 +92,7 @@ export const catalogue = {
   collection_mismatch: { status: 500, title: 'The collection was filled by another embedder' },
   collection_vanished: { status: 500, title: 'The collection was deleted while it was being built' },
   collection_incomplete: { status: 500, title: 'The collection does not hold what was put in' },
-  rank_lost: { status: 500, title: 'Another process has become rank 0' },
+  rank_lost: { status: 500, title: 'Rank 0 was taken anew meanwhile' },
 } as const satisfies Record<string, { status: number; title: string }>;
 
 export type ErrorCode = keyof typeof catalogue;

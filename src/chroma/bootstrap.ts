@@ -22,6 +22,7 @@ import {
   deleteOwn,
   removeLeftovers,
   requireOwnership,
+  swapBack,
   swapIn,
 } from './collection-swap.ts';
 import { type CorpusSource, type CorpusSurvey, type Embedding, surveyCorpus } from './corpus-survey.ts';
@@ -103,7 +104,12 @@ export class Bootstrap {
     return this.#rebuilding;
   }
 
-  /** Records a collection that was built elsewhere from the same as a new generation. */
+  /** The rebuild that is under way; null: none. */
+  get rebuilding(): Promise<ReadyCollection> | null {
+    return this.#rebuilding;
+  }
+
+  /** Records a collection that was built elsewhere from the same as a new generation. A rebuild under way would lose its rank by it. */
   async adopt(stale: ReadyCollection, uuid: string): Promise<ReadyCollection> {
     const { rankZero, connection } = this.#options;
     const token = await rankZero.acquireRankZero();
@@ -202,44 +208,55 @@ export class Bootstrap {
     if (mayJoin && current !== null && there.kind === 'ours') {
       const isAsBuilt = there.uuid === current.uuid && there.count === current.count;
       if (isAsBuilt && current.fingerprint === survey.fingerprint) {
-        await this.#removeLeftovers(chroma);
+        await this.#removeLeftovers(chroma, current);
         return current;
       }
     }
-    return this.#build(chroma, token, survey);
+    const { spared, taken } = await this.#removeLeftovers(chroma, current);
+    const names = buildNames(this.#identity.name, token, taken);
+    const record = await this.#build(wanted, names);
+    this.#retired.push(names.retired, ...spared);
+    return record;
   }
 
-  async #build(chroma: PatientChroma, token: number, survey: CorpusSurvey): Promise<CollectionRecord> {
+  async #build(
+    { token, survey, chroma }: { token: number; survey: CorpusSurvey; chroma: PatientChroma },
+    { build: temporaryName, retired }: { readonly build: string; readonly retired: string },
+  ): Promise<CollectionRecord> {
     const { corpus, rankZero } = this.#options;
     const { name, ownerId } = this.#identity;
-    const taken = await this.#removeLeftovers(chroma);
-    const { build: temporaryName, retired } = buildNames(name, token, taken);
     const onProgress = (done: number) => this.#enter({ phase: 'filling', done, total: survey.chunkCount });
     onProgress(0);
     try {
       const building = { chroma, name: temporaryName, ownerId, corpus, survey, onProgress };
       const built = await buildCollection(building);
       await swapIn(chroma, this.#identity, { uuid: built.uuid, name: temporaryName, retiredName: retired });
-      const record = await rankZero.recordReady(token, { ...built, name, fingerprint: survey.fingerprint });
-      this.#retired.push(retired);
-      return record;
+      return await rankZero.recordReady(token, { ...built, name, fingerprint: survey.fingerprint });
     } catch (error) {
-      await this.#discard(temporaryName);
+      // Whoever is rank 0 now may be swapping as well.
+      const isOurTurn = !(error instanceof RagmillError && error.code === 'rank_lost');
+      await this.#discard(temporaryName, isOurTurn ? retired : null);
       throw error;
     }
   }
 
-  /** What builds of a process that was killed have left. Answers which of their names are somebody else's. */
-  async #removeLeftovers(chroma: PatientChroma): Promise<ReadonlySet<string>> {
-    const { removed, taken } = await removeLeftovers(chroma, this.#identity);
+  /** Of what builds of a process that was killed have left, what is not READY. Answers which names are not free. */
+  async #removeLeftovers(chroma: PatientChroma, current: CollectionRecord | null) {
+    const { removed, spared, taken } = await removeLeftovers(chroma, this.#identity, current?.uuid ?? null);
     if (removed.length > 0) this.#options.log.warn({ removed }, 'deleted what an earlier build has left');
-    return taken;
+    return { spared, taken: new Set([...taken, ...spared]) };
   }
 
-  /** Deletes an unfinished build, if it is ours. Chroma may be the reason why it failed, so this is tried once only. */
-  async #discard(temporaryName: string): Promise<void> {
+  /**
+   * Deletes a build that did not become READY, if it is ours, and undoes its swap, where it may have come so far. Chroma may
+   * be the reason why it failed, so this is tried once only.
+   */
+  async #discard(temporaryName: string, retiredName: string | null): Promise<void> {
     const chroma = this.#patient(0, AbortSignal.timeout(discardTimeoutMs));
     try {
+      if (retiredName !== null) {
+        await swapBack(chroma, this.#identity, { buildName: temporaryName, retiredName });
+      }
       const there = await requireOwnership(chroma, { ...this.#identity, name: temporaryName });
       if (there.kind === 'ours') await chroma.wait(() => deleteByName(chroma, temporaryName));
     } catch (error) {

@@ -16,7 +16,7 @@ import type { ReadyCollection } from './ready-collection.ts';
 
 export interface HealingOptions {
   readonly connection: ChromaConnection;
-  readonly bootstrap: Pick<Bootstrap, 'adopt' | 'rebuild'>;
+  readonly bootstrap: Pick<Bootstrap, 'adopt' | 'rebuild' | 'rebuilding'>;
   readonly ownerId: string;
   /** It is somebody else's: whatever is under the name now is used, and nothing is built. */
   readonly isAttached: boolean;
@@ -52,6 +52,11 @@ export async function healCollection(
       return { kind: 'ok', value: await bootstrap.rebuild(rebuildPatienceMs, signal) };
     }
     if (value.uuid === stale.record.uuid) return { kind: 'ok', value: stale };
+    if (bootstrap.rebuilding !== null) {
+      // It puts another build in this place; where it fails, what is there then is looked at again.
+      const rebuilt = await bootstrap.rebuilding.catch(() => null);
+      return rebuilt === null ? healCollection(stale, options) : { kind: 'ok', value: rebuilt };
+    }
     log.warn({ from: stale.record.uuid, to: value.uuid }, 'the collection was made anew, using the new one');
     return { kind: 'ok', value: await bootstrap.adopt(stale, value.uuid) };
   } catch (error) {

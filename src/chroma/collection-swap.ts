@@ -63,6 +63,17 @@ export function swapIn(
   });
 }
 
+/** Undoes a swap as far as it came: what was retired has its name again, and the build the one it was built under. */
+export async function swapBack(
+  chroma: PatientChroma,
+  identity: CollectionIdentity,
+  { buildName, retiredName }: { readonly buildName: string; readonly retiredName: string },
+): Promise<void> {
+  const old = await requireOwnership(chroma, { ...identity, name: retiredName });
+  if (old.kind === 'absent') return;
+  await swapIn(chroma, identity, { uuid: old.uuid, name: retiredName, retiredName: buildName });
+}
+
 /** A look-up finds nothing under the name, and yet it cannot be given. */
 function nameTaken(name: string): RagmillError {
   return new RagmillError(
@@ -113,21 +124,28 @@ async function rename(
 
 /**
  * Deletes what builds left: those that never were swapped in, and those that were replaced. Without our mark they are
- * somebody else's and stay, but for empty ones under names that only we give. Answers the names of both.
+ * somebody else's and stay, but for empty ones under names that only we give. The one that is READY stays as well:
+ * a build that could not be recorded, nor undone, leaves it retired. Answers the names of all.
  */
 export async function removeLeftovers(
   chroma: PatientChroma,
   { name, ownerId }: CollectionIdentity,
-): Promise<{ removed: string[]; taken: Set<string> }> {
+  readyUuid: string | null,
+): Promise<{ removed: string[]; spared: string[]; taken: Set<string> }> {
   const removed: string[] = [];
+  const spared: string[] = [];
   const taken = new Set<string>();
   for (const collection of await buildsOf(chroma, name)) {
+    if (collection.id === readyUuid) {
+      spared.push(collection.name);
+      continue;
+    }
     const isLeftover = isOwnedBy(collection, ownerId) || (await isEmptyRetired(chroma, collection));
     if (isLeftover) removed.push(collection.name);
     else taken.add(collection.name);
   }
   for (const leftover of removed) await chroma.wait(() => deleteByName(chroma, leftover));
-  return { removed, taken };
+  return { removed, spared, taken };
 }
 
 /** All collections that have names of builds, whosever they are. */

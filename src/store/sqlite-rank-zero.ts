@@ -26,7 +26,10 @@ export class SqliteRankZero {
   ): CollectionRecord {
     const holder = this.#sql.get("SELECT value FROM meta WHERE key = 'rank_zero_token'")?.value;
     if (holder !== String(token)) {
-      throw new RagmillError('rank_lost', 'Another process has become rank 0; this one records nothing.');
+      throw new RagmillError(
+        'rank_lost',
+        'Rank 0 was taken anew since this build began; it records nothing.',
+      );
     }
     const row = this.#sql.get(
       `INSERT INTO collections (generation, uuid, name, count, fingerprint, ready_at)

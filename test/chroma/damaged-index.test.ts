@@ -92,7 +92,7 @@ t.test("somebody else's ends the start and stays, also under a name that only we
   const starting = bootstrapWith(torn, new MemoryRankZero(), 5).run(new AbortController().signal);
   await t.rejects(starting, { code: 'collection_not_owned', message: /cannot be read/ });
   const identity = { name: 'damaged', ownerId: 'store-a' };
-  t.match(await removeLeftovers(patient(torn), identity), {
+  t.match(await removeLeftovers(patient(torn), identity, null), {
     removed: [],
     taken: new Set(['damaged.7.retired']),
   });

@@ -1,132 +1,27 @@
 // The collection in use against a real Chroma and another client that deletes, empties, re-creates and occupies it: it
 // heals, never uses what is not ours, and never answers without context because of a reset.
 
-import pino from 'pino';
-import t, { type Test } from 'tap';
-import { Bootstrap, type BootstrapOptions } from '../../src/chroma/bootstrap.ts';
-import { ChromaConnection } from '../../src/chroma/chroma-client.ts';
-import { lexicalEmbedding } from '../../src/chroma/lexical-embedding.ts';
-import { LiveCollection, type LiveCollectionOptions } from '../../src/chroma/live-collection.ts';
+import t from 'tap';
 import { ownerKey } from '../../src/chroma/ownership.ts';
-import type { RetrievalOutcome } from '../../src/domain/passage.ts';
 import { type Clock, systemClock } from '../../src/time.ts';
-import { faultyProxy } from '../fakes/faulty-proxy.ts';
-import { MemoryRankZero } from '../fakes/memory-rank-zero.ts';
+import { contents, create, drop, liveWorld, namesLike, question, wish } from '../fakes/live-world.ts';
 import { realChroma, succeeds } from '../fakes/real-chroma.ts';
-import { smallCorpus } from '../fakes/small-corpus.ts';
 import { until } from '../fakes/until.ts';
 
 const limits = { timeoutMs: 30_000 };
-const log = pino({ level: 'silent' });
 const chroma = await realChroma(t);
-const wish = { topK: 2, maxDistance: null, where: null };
-const question = 'Who polishes the lens of the lighthouse?';
-let nameCount = 0;
-
-async function setup(
-  t: Test,
-  options: Partial<LiveCollectionOptions> & { bootstrapOptions?: Partial<BootstrapOptions> } = {},
-) {
-  const proxy = await faultyProxy(t, chroma.url);
-  const connection = new ChromaConnection({ url: proxy.url });
-  const rankZero = new MemoryRankZero();
-  const corpus = smallCorpus();
-  const name = `live-${nameCount++}`;
-  const bootstrap = new Bootstrap({
-    rankZero,
-    connection,
-    corpus,
-    embedding: lexicalEmbedding,
-    collectionName: name,
-    resetCollection: 'always',
-    timeoutMs: 30_000,
-    clock: systemClock,
-    log,
-    ...options.bootstrapOptions,
-  });
-  const generations: number[] = [];
-  const healed = { times: 0 };
-  const first = await bootstrap.run(new AbortController().signal);
-  const live = new LiveCollection(first, {
-    bootstrap,
-    connection,
-    ownerId: rankZero.storeId,
-    isAttached: false,
-    patienceMs: 30_000,
-    maxAttempts: 2,
-    timeoutMs: 30_000,
-    outageMs: 600_000,
-    onChange: ({ record }) => generations.push(record.generation),
-    onHealed: () => {
-      healed.times += 1;
-    },
-    clock: systemClock,
-    log,
-    ...options,
-  });
-  t.teardown(() => live.stop());
-  const ask = (query = question): Promise<RetrievalOutcome> => live.retrieve(query, wish);
-  return { proxy, live, name, corpus, rankZero, generations, healed, ask };
-}
-
-function drop(name: string): Promise<void> {
-  return succeeds(chroma.call((client) => client.deleteCollection({ name }), limits));
-}
-
-/** What another client makes under the name. */
-function create(
-  name: string,
-  records: Partial<Records> | null,
-  metadata?: Record<string, string>,
-): Promise<string> {
-  return succeeds(
-    chroma.call(async (client) => {
-      const created = await client.createCollection({
-        name,
-        embeddingFunction: null,
-        ...(metadata === undefined ? {} : { metadata }),
-        configuration: { hnsw: lexicalEmbedding.index },
-      });
-      if (records) await created.add(records as Records);
-      return created.id;
-    }, limits),
-  );
-}
-
-interface Records {
-  ids: string[];
-  embeddings: number[][];
-  documents: string[];
-  metadatas: Record<string, string | number>[];
-}
-
-/** Everything that is in a collection. */
-function contents(name: string): Promise<Records> {
-  return succeeds(
-    chroma.call(async (client) => {
-      const collection = await client.getCollection({ name });
-      const got = await collection.get({ include: ['documents', 'embeddings', 'metadatas'] });
-      return {
-        ids: got.ids,
-        embeddings: got.embeddings as number[][],
-        documents: got.documents as string[],
-        metadatas: got.metadatas as Records['metadatas'],
-      };
-    }, limits),
-  );
-}
 
 t.test('a collection that is gone, or empty, is filled again while questions wait', async (t) => {
   for (const how of ['deleted', 'emptied', 'empty one in its place'] as const) {
-    const { live, name, generations, healed, ask } = await setup(t);
+    const { live, name, generations, healed, ask } = await liveWorld(t, chroma);
     if (how === 'emptied') {
-      const { ids } = await contents(name);
+      const { ids } = await contents(chroma, name);
       await succeeds(
         chroma.call(async (client) => (await client.getCollection({ name })).delete({ ids }), limits),
       );
     } else {
-      await drop(name);
-      if (how === 'empty one in its place') await create(name, null);
+      await drop(chroma, name);
+      if (how === 'empty one in its place') await create(chroma, name, null);
     }
     const outcomes = await Promise.all(Array.from({ length: 20 }, (_, index) => ask(`${question} ${index}`)));
     for (const outcome of outcomes) {
@@ -134,41 +29,41 @@ t.test('a collection that is gone, or empty, is filled again while questions wai
     }
     t.same([generations, healed.times], [[2], 1], 'once for all of them');
     t.equal(live.current.record.generation, 2);
-    t.equal((await contents(name)).ids.length, 5);
+    t.equal((await contents(chroma, name)).ids.length, 5);
   }
 });
 
 t.test('one that was made again of the same is used as it is, under a new generation', async (t) => {
-  const { live, name, healed, ask } = await setup(t);
-  const records = await contents(name);
-  await drop(name);
-  const uuid = await create(name, records, { [ownerKey]: 'store-a' });
+  const { live, name, healed, ask } = await liveWorld(t, chroma);
+  const records = await contents(chroma, name);
+  await drop(chroma, name);
+  const uuid = await create(chroma, name, records, { [ownerKey]: 'store-a' });
   t.match(await ask(), { kind: 'success', collectionGeneration: 2 });
   t.equal(live.current.record.uuid, uuid);
   t.equal(healed.times, 1);
 });
 
 t.test('one with our mark but other contents is built anew', async (t) => {
-  const { live, name, ask } = await setup(t);
-  const records = await contents(name);
-  await drop(name);
+  const { live, name, ask } = await liveWorld(t, chroma);
+  const records = await contents(chroma, name);
+  await drop(chroma, name);
   const embeddings = records.embeddings.toReversed();
-  const uuid = await create(name, { ...records, embeddings }, { [ownerKey]: 'store-a' });
+  const uuid = await create(chroma, name, { ...records, embeddings }, { [ownerKey]: 'store-a' });
   t.match(await ask(), { kind: 'success', collectionGeneration: 2 });
   t.not(live.current.record.uuid, uuid);
 });
 
 t.test("somebody else's collection under the name is an outage, and is left as it is", async (t) => {
-  const { live, name, ask } = await setup(t);
-  await drop(name);
+  const { live, name, ask } = await liveWorld(t, chroma);
+  await drop(chroma, name);
   const theirs = { ids: ['a'], embeddings: [[1, 0]], documents: ['theirs'], metadatas: [{ page: 1 }] };
-  await create(name, theirs);
-  const before = JSON.stringify(await contents(name));
+  await create(chroma, name, theirs);
+  const before = JSON.stringify(await contents(chroma, name));
   const asked = ask();
   await until('the outage to be noticed', () => live.outage !== null);
   t.match(live.outage, { dependency: 'collection', message: /belongs to somebody else/ });
-  t.equal(JSON.stringify(await contents(name)), before);
-  await drop(name);
+  t.equal(JSON.stringify(await contents(chroma, name)), before);
+  await drop(chroma, name);
   t.match(await asked, { kind: 'success', attempts: 1, collectionGeneration: 2 });
   t.equal(live.outage, null);
 });
@@ -181,7 +76,7 @@ t.test('every face of the race with a reset is taken for one', async (t) => {
     [500, '{"message":"Nothing found on disk"}'],
   ] as const;
   for (const [status, body] of faces) {
-    const { proxy, ask } = await setup(t);
+    const { proxy, ask } = await liveWorld(t, chroma);
     let queries = 0;
     proxy.onRequest = (path) => {
       if (!path.endsWith('/query')) return { kind: 'pass' };
@@ -194,7 +89,7 @@ t.test('every face of the race with a reset is taken for one', async (t) => {
 });
 
 t.test('a reset serves the old build until the new one is READY, then only the new one', async (t) => {
-  const { live, name, corpus, ask } = await setup(t);
+  const { live, name, corpus, ask } = await liveWorld(t, chroma);
   corpus.texts[0] = 'The lighthouse keeper polishes the lens with obsidian dust.';
   live.reset();
   t.throws(() => live.reset(), { code: 'collection_busy' });
@@ -211,21 +106,11 @@ t.test('a reset serves the old build until the new one is READY, then only the n
   t.match(after, { kind: 'success', collectionGeneration: 2, passages: [{ text: /obsidian/ }] });
   t.ok(seen.has('1 false'), 'the old build answered meanwhile');
   t.notOk(seen.has('1 true') || seen.has('2 false'), 'no mixture');
-  const names = () =>
-    succeeds(
-      chroma.call(
-        async (client) => (await client.listCollections({ limit: 1_000 })).map((it) => it.name),
-        limits,
-      ),
-    );
-  await until(
-    'the old build to be deleted',
-    async () => (await names()).filter((it) => it.startsWith(`${name}.`)).length === 0,
-  );
+  await until('the old build to be deleted', async () => (await namesLike(chroma, `${name}.`)).length === 0);
 });
 
 t.test('a reset that cannot succeed changes nothing', async (t) => {
-  const { live, corpus, ask } = await setup(t);
+  const { live, corpus, ask } = await liveWorld(t, chroma);
   corpus.texts.length = 0;
   live.reset();
   await until('the reset to fail', () => !live.isResetting);
@@ -234,7 +119,7 @@ t.test('a reset that cannot succeed changes nothing', async (t) => {
 
 t.test('while Chroma is away questions wait and lose no attempt; it is over by itself', async (t) => {
   for (const fault of [{ kind: 'reset' }, { kind: 'answer', status: 503, body: '' }] as const) {
-    const { proxy, live, ask } = await setup(t);
+    const { proxy, live, ask } = await liveWorld(t, chroma);
     proxy.onRequest = () => fault;
     const asked = Promise.all(Array.from({ length: 10 }, (_, index) => ask(`${question} ${index}`)));
     await until('the outage to be noticed', () => live.outage !== null);
@@ -247,7 +132,7 @@ t.test('while Chroma is away questions wait and lose no attempt; it is over by i
 });
 
 t.test('an outage that lasts too long ends waiting: the limited attempts, then a hard failure', async (t) => {
-  const { proxy, live, ask } = await setup(t, { outageMs: 300 });
+  const { proxy, live, ask } = await liveWorld(t, chroma, { outageMs: 300 });
   proxy.onRequest = () => ({ kind: 'reset' });
   t.match(await ask(), { kind: 'hard_failure', code: 'rag_unavailable', attempts: 2 });
   t.match(
@@ -264,7 +149,7 @@ t.test('an outage that lasts too long ends waiting: the limited attempts, then a
 t.test('a collection that has lost some of its records is built again before anybody asks', async (t) => {
   // The watch looks every ten seconds; here it looks at once.
   const sleep: Clock['sleep'] = (ms, signal) => systemClock.sleep(Math.min(ms, 20), signal);
-  const { live, name, generations } = await setup(t, { clock: { ...systemClock, sleep } });
+  const { live, name, generations } = await liveWorld(t, chroma, { clock: { ...systemClock, sleep } });
   await succeeds(
     chroma.call(
       async (client) => (await client.getCollection({ name })).delete({ ids: ['doc-3#0'] }),
@@ -273,11 +158,11 @@ t.test('a collection that has lost some of its records is built again before any
   );
   await until('it to be noticed', () => live.current.record.generation === 2);
   t.same(generations, [2]);
-  t.equal((await contents(name)).ids.length, 5);
+  t.equal((await contents(chroma, name)).ids.length, 5);
 });
 
 t.test('a question that fails by itself is no outage', async (t) => {
-  const { proxy, live, ask } = await setup(t);
+  const { proxy, live, ask } = await liveWorld(t, chroma);
   let queries = 0;
   proxy.onRequest = (path) => {
     if (!path.endsWith('/query')) return { kind: 'pass' };
@@ -290,7 +175,7 @@ t.test('a question that fails by itself is no outage', async (t) => {
 });
 
 t.test('a stop ends all waiting', async (t) => {
-  const { proxy, live } = await setup(t);
+  const { proxy, live } = await liveWorld(t, chroma);
   proxy.onRequest = () => ({ kind: 'reset' });
   const leaving = new AbortController();
   const asked = live.retrieve(question, wish, leaving.signal);
