@@ -7,7 +7,9 @@ export interface MicroBatcherOptions<Item> {
   readonly maxInFlight: number;
   /** Only items of equal group share a batch. */
   readonly groupOf: (item: Item) => string;
-  /** Settles every item it is given. Must not reject. */
+  /** Such an item gets a batch to itself, and nothing else is in flight meanwhile. */
+  readonly isAlone: (item: Item) => boolean;
+  /** Settles every item it is given, or puts it back. Must not reject. */
   readonly run: (items: readonly Item[]) => Promise<void>;
 }
 
@@ -16,6 +18,7 @@ export class MicroBatcher<Item> {
   #queue: Item[] = [];
   #inFlight = 0;
   #isScheduled = false;
+  #isOneAlone = false;
 
   constructor(options: MicroBatcherOptions<Item>) {
     this.#options = options;
@@ -38,27 +41,37 @@ export class MicroBatcher<Item> {
     if (at >= 0) this.#queue.splice(at, 1);
   }
 
+  /** For run(): these leave again before all others. */
+  putBack(items: readonly Item[]): void {
+    this.#queue = [...items, ...this.#queue];
+  }
+
   #flush(): void {
-    while (this.#inFlight < this.#options.maxInFlight && this.#queue.length > 0) {
+    for (let next = this.#queue[0]; next !== undefined && this.#hasRoom(next); next = this.#queue[0]) {
       this.#inFlight += 1;
-      void this.#options.run(this.#takeBatch()).finally(() => {
+      this.#isOneAlone = this.#options.isAlone(next);
+      void this.#options.run(this.#takeBatch(next)).finally(() => {
         this.#inFlight -= 1;
+        this.#isOneAlone = false;
         this.#flush();
       });
     }
   }
 
+  #hasRoom(next: Item): boolean {
+    const { isAlone, maxInFlight } = this.#options;
+    return !this.#isOneAlone && this.#inFlight < (isAlone(next) ? 1 : maxInFlight);
+  }
+
   /** The oldest item decides the group, so that no group waits behind younger ones for ever. */
-  #takeBatch(): Item[] {
-    const { groupOf, maxItems } = this.#options;
-    const [oldest] = this.#queue;
-    if (oldest === undefined) return [];
+  #takeBatch(oldest: Item): Item[] {
+    const { groupOf, isAlone, maxItems } = this.#options;
     const group = groupOf(oldest);
-    const most = maxItems();
-    const batch: Item[] = [];
+    const most = isAlone(oldest) ? 1 : maxItems();
+    const batch: Item[] = [oldest];
     const rest: Item[] = [];
-    for (const item of this.#queue) {
-      if (batch.length < most && groupOf(item) === group) batch.push(item);
+    for (const item of this.#queue.slice(1)) {
+      if (batch.length < most && groupOf(item) === group && !isAlone(item)) batch.push(item);
       else rest.push(item);
     }
     this.#queue = rest;

@@ -5,6 +5,8 @@
 //    at a time is asked once.
 // 3. At most `maxInFlight` calls are under way, retries included: a Chroma in trouble is not asked harder.
 // 4. What fails for everybody is an outage: it is waited out and counts no attempt. A collection that is gone heals.
+// 5. A question that is always under way when an outage begins may be what begins them: it goes on alone, so that the
+//    others get their answers, and in the end its attempts count.
 
 import type { BaseLogger } from 'pino';
 import type { RetrievalOutcome } from '../domain/passage.ts';
@@ -40,6 +42,12 @@ interface Asked extends Question {
   readonly key: string;
   readonly group: string;
   readonly waiters: Set<(outcome: RetrievalOutcome) => void>;
+  /** Attempts that count. */
+  failures: number;
+  /** Times that it met a collection that was gone although it was just healed. */
+  vanished: number;
+  /** Outages that began while it was in flight. */
+  outages: number;
 }
 
 /**
@@ -49,6 +57,10 @@ interface Asked extends Question {
 const defaultMaxInFlight = 2;
 const retryBaseMs = 100;
 const retryCapMs = 2_000;
+/** Outages that may begin while a question is in flight before it goes on alone. */
+const sharedOutagesMax = 3;
+/** And before each further one counts as an attempt: one that comes by itself hardly meets the same question so often. */
+const uncountedOutagesMax = 5;
 /** Times that a question may meet a collection that is gone although it was just healed. */
 const vanishedMax = 20;
 
@@ -64,7 +76,8 @@ export class Retriever {
       maxItems: () => options.maxBatchQuestions ?? this.#batchSize.value,
       maxInFlight: options.maxInFlight ?? defaultMaxInFlight,
       groupOf: (question) => question.group,
-      run: (questions) => this.#answer(questions),
+      isAlone: ({ outages }) => outages >= sharedOutagesMax,
+      run: (questions) => this.#attempt(questions),
     });
   }
 
@@ -99,7 +112,8 @@ export class Retriever {
     const key = JSON.stringify([query, maxDistance, group]);
     const joined = this.#asked.get(key);
     if (joined) return joined;
-    const question: Asked = { query, topK, maxDistance, where, key, group, waiters: new Set() };
+    const none = { failures: 0, vanished: 0, outages: 0 };
+    const question: Asked = { query, topK, maxDistance, where, key, group, waiters: new Set(), ...none };
     this.#asked.set(key, question);
     this.#batcher.add(question);
     return question;
@@ -111,38 +125,43 @@ export class Retriever {
     if (this.#asked.get(question.key) === question) this.#asked.delete(question.key);
   }
 
-  async #answer(questions: readonly Asked[]): Promise<void> {
+  /** Asks once. Whoever has no outcome then is asked again. */
+  async #attempt(questions: readonly Asked[]): Promise<void> {
     const { outage, clock } = this.#options;
-    let open = questions;
-    let failures = 0;
-    for (let vanished = 0; ; ) {
-      await outage.passed();
-      open = open.filter(({ waiters }) => waiters.size > 0);
-      if (open.length === 0) return;
-      const searched = await this.#search(open);
-      for (const { question, ending } of searched.answered) {
-        this.#settle(question, { ...ending, attempts: failures + 1 });
-      }
-      const { failed, failure } = searched;
-      if (failure === null || failed.length === 0) return;
-      open = failed;
-      if (failure.class !== 'cancelled' && (await outage.isToBlame())) continue;
-      if (failure.class === 'not_found' && vanished < vanishedMax) vanished += 1;
-      else failures += 1;
-      if (failures > 0 && this.#isLast(failures, failure, open.length)) {
-        for (const question of open) this.#settle(question, { ...hardEnding(failure), attempts: failures });
-        return;
-      }
-      await clock.sleep(fullJitterMs(failures + vanished, retryBaseMs, retryCapMs));
+    await outage.passed();
+    const open = questions.filter(({ waiters }) => waiters.size > 0);
+    if (open.length === 0) return;
+    const { answered, failed, failure } = await this.#search(open);
+    for (const { question, ending } of answered) {
+      this.#settle(question, { ...ending, attempts: question.failures + 1 });
     }
+    if (failure === null || failed.length === 0) return;
+    const isOutage = failure.class !== 'cancelled' && (await outage.isToBlame());
+    const attempts = Math.max(...failed.map((question) => count(question, failure, isOutage)));
+    const isLast = (question: Asked) =>
+      question.failures >= this.#options.maxAttempts || (!isOutage && !isWorthRetrying(failure));
+    const [last, again] = [failed.filter(isLast), failed.filter((question) => !isLast(question))];
+    this.#tell(failure, attempts, { last: last.length, again: isOutage ? 0 : again.length });
+    for (const question of last) {
+      this.#settle(question, { ...hardEnding(failure), attempts: question.failures });
+    }
+    if (again.length === 0) return;
+    // An outage has its own pace.
+    if (!isOutage) await clock.sleep(fullJitterMs(attempts, retryBaseMs, retryCapMs));
+    this.#batcher.putBack(again);
   }
 
-  #isLast(failures: number, failure: ChromaFailure, questions: number): boolean {
-    const isLast = failures >= this.#options.maxAttempts || !isWorthRetrying(failure);
-    const fields = { class: failure.class, reason: failure.message, attempts: failures, questions };
+  #tell(
+    { class: failureClass, message: reason }: ChromaFailure,
+    attempts: number,
+    questions: { readonly last: number; readonly again: number },
+  ): void {
     const { log } = this.#options;
-    log[isLast ? 'error' : 'warn'](fields, isLast ? 'retrieval failed' : 'retrieval failed, trying again');
-    return isLast;
+    const fields = { class: failureClass, reason, attempts };
+    if (questions.last > 0) log.error({ ...fields, questions: questions.last }, 'retrieval failed');
+    if (questions.again > 0) {
+      log.warn({ ...fields, questions: questions.again }, 'retrieval failed, trying again');
+    }
   }
 
   /** One attempt; where the collection turns out to be gone, once more in the one that is there instead. */
@@ -170,6 +189,16 @@ export class Retriever {
     for (const settle of question.waiters) settle(outcome);
     question.waiters.clear();
   }
+}
+
+/** Counts a call that failed, as what it was for this question. Answers its failures of all kinds but outages. */
+function count(question: Asked, failure: ChromaFailure, isOutage: boolean): number {
+  if (isOutage) {
+    question.outages += 1;
+    if (question.outages > uncountedOutagesMax) question.failures += 1;
+  } else if (failure.class === 'not_found' && question.vanished < vanishedMax) question.vanished += 1;
+  else question.failures += 1;
+  return question.failures + question.vanished;
 }
 
 function isWorthRetrying({ class: failureClass }: ChromaFailure): boolean {

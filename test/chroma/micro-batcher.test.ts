@@ -12,6 +12,7 @@ function setup(maxItems: number, maxInFlight: number) {
     maxItems: () => maxItems,
     maxInFlight,
     groupOf: (item) => `${Math.floor(item / 10)}`,
+    isAlone: (item) => item >= 90,
     run: (items) => {
       const { promise, resolve } = Promise.withResolvers<void>();
       running.push({ items, end: resolve });
@@ -49,4 +50,21 @@ t.test('an item that was taken back does not leave', async (t) => {
   batcher.remove(1);
   await until('a batch runs', () => running.length === 1);
   t.same(seen, [[2]]);
+});
+
+t.test('an item that must be alone shares neither its batch nor its time', async (t) => {
+  const { batcher, running, seen, endOne } = setup(3, 2);
+  for (const item of [1, 90, 91, 2]) batcher.add(item);
+  await until('a batch runs', () => running.length === 1);
+  t.same(seen, [[1, 2]]);
+  endOne();
+  await until('the next runs', () => seen.length === 2);
+  t.same([seen[1], running.length], [[90], 1]);
+  batcher.putBack([90]);
+  endOne();
+  await until('it runs again', () => seen.length === 3);
+  t.same([seen[2], running.length], [[90], 1], 'what is put back goes first');
+  endOne();
+  await until('the last runs', () => seen.length === 4);
+  t.same(seen[3], [91]);
 });
