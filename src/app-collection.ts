@@ -157,9 +157,14 @@ export class CollectionSide {
     const { settings, log, clock } = this.#around;
     const chroma = new EmbeddedChroma({ dataDir: join(settings.DATA_DIR, 'chroma'), log, clock });
     opened.defer(() => chroma.stop());
-    // A stop that comes while Chroma starts must not wait for it.
-    signal.addEventListener('abort', () => void chroma.stop(), { once: true });
-    return (await chroma.start()).url;
+    // A stop that comes while Chroma starts must not wait for it; one that comes later needs it until the work has ended.
+    const stop = () => void chroma.stop();
+    signal.addEventListener('abort', stop, { once: true });
+    try {
+      return (await chroma.start()).url;
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
   }
 }
 
