@@ -11,7 +11,7 @@ import type { ReadyCollection } from './ready-collection.ts';
 
 interface CollectionHandleOptions {
   /** Finds out what became of a build, and brings up another one where that is needed. */
-  readonly heal: (stale: ReadyCollection) => Promise<ChromaResult<ReadyCollection>>;
+  readonly heal: (stale: ReadyCollection, isCondemned: boolean) => Promise<ChromaResult<ReadyCollection>>;
   /** Called when another build is in use from now on. */
   readonly onChange: (next: ReadyCollection, previous: ReadyCollection) => void;
 }
@@ -20,6 +20,7 @@ export class CollectionHandle {
   readonly #options: CollectionHandleOptions;
   #current: ReadyCollection;
   #healing: Promise<ChromaResult<ReadyCollection>> | null = null;
+  #condemned: ReadyCollection | null = null;
 
   constructor(first: ReadyCollection, options: CollectionHandleOptions) {
     this.#current = first;
@@ -43,11 +44,16 @@ export class CollectionHandle {
     this.#options.onChange(next, previous);
   }
 
+  /** This build does not answer although nothing seems to be wrong with it: the next healing takes it for damaged. null: none. */
+  condemn(build: ReadyCollection | null): void {
+    this.#condemned = build;
+  }
+
   /** The build to use instead of one that was not found. Never rejects. */
   heal(stale: ReadyCollection): Promise<ChromaResult<ReadyCollection>> {
     if (stale !== this.#current) return Promise.resolve({ kind: 'ok', value: this.#current });
     this.#healing ??= this.#options
-      .heal(stale)
+      .heal(stale, stale === this.#condemned)
       .then((healed) => {
         // A reset may have been quicker.
         if (stale !== this.#current) return { kind: 'ok' as const, value: this.#current };

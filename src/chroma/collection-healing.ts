@@ -20,6 +20,8 @@ export interface HealingOptions {
   readonly ownerId: string;
   /** It is somebody else's: whatever is under the name now is used, and nothing is built. */
   readonly isAttached: boolean;
+  /** It does not answer, however complete it looks. */
+  readonly isCondemned: boolean;
   readonly limits: CallLimits;
   readonly clock: Clock;
   readonly log: BaseLogger;
@@ -85,7 +87,7 @@ async function settled(stale: ReadyCollection, options: HealingOptions): Promise
 
 async function inspect(
   { record, embedder }: ReadyCollection,
-  { connection, ownerId, limits }: HealingOptions,
+  { connection, ownerId, isCondemned, limits }: HealingOptions,
 ): Promise<ChromaResult<Finding>> {
   const found = await inspectOwnership(connection, record.name, ownerId, limits);
   if (found.kind === 'failure') return found;
@@ -96,6 +98,8 @@ async function inspect(
   if (count === null) return broken(`the collection "${record.name}" cannot be read`, 0);
   if (there.kind === 'empty' || count === 0) return broken(`the collection "${record.name}" is empty`, 0);
   if (count < record.count) return broken(`the collection holds ${count} of ${record.count} chunks`, count);
+  if (uuid === record.uuid && isCondemned)
+    return broken(`the collection holds ${count} chunks and finds none`, count);
   if (uuid === record.uuid) return { kind: 'ok', value: { kind: 'usable', uuid } };
   if (count > record.count) return broken(`another collection has its name, with ${count} records`, count);
   const isSame = await new BoundCollection(connection, uuid).isMadeBy(embedder, limits);

@@ -51,8 +51,8 @@ export class LiveCollection {
     const { signal } = this.#stopped;
     const limits = { timeoutMs: options.timeoutMs };
     this.#handle = new CollectionHandle(first, {
-      heal: async (stale) => {
-        const healed = await healCollection(stale, { ...options, limits, signal });
+      heal: async (stale, isCondemned) => {
+        const healed = await healCollection(stale, { ...options, limits, signal, isCondemned });
         if (healed.kind === 'ok' && healed.value !== stale) options.onHealed();
         return healed;
       },
