@@ -18,10 +18,11 @@ export class BatchSize {
     return this.#size;
   }
 
-  /** A call with so many questions has ended, answered or not, after so long. */
-  observe(questions: number, durationMs: number): void {
+  /** A call with so many questions has ended after so long. */
+  observe(questions: number, durationMs: number, isAnswered: boolean): void {
     if (durationMs > targetMs) this.#size = Math.max(sizeMin, Math.min(this.#size, questions) >> 1);
-    else if (questions >= this.#size && durationMs < targetMs / 2)
+    // A refusal is quick as well.
+    else if (isAnswered && questions >= this.#size && durationMs < targetMs / 2)
       this.#size = Math.min(sizeMax, this.#size * 2);
   }
 }

@@ -2,8 +2,8 @@
 // leaves at the end of the current turn of the event loop, and a busy server makes the batches larger by itself.
 
 export interface MicroBatcherOptions<Item> {
-  /** Asked at each batch. */
-  readonly maxItems: () => number;
+  /** How many may share a batch with this item, itself included. Asked at each batch. */
+  readonly maxItems: (item: Item) => number;
   readonly maxInFlight: number;
   /** Only items of equal group share a batch. */
   readonly groupOf: (item: Item) => string;
@@ -67,12 +67,15 @@ export class MicroBatcher<Item> {
   #takeBatch(oldest: Item): Item[] {
     const { groupOf, isAlone, maxItems } = this.#options;
     const group = groupOf(oldest);
-    const most = isAlone(oldest) ? 1 : maxItems();
+    let most = isAlone(oldest) ? 1 : maxItems(oldest);
     const batch: Item[] = [oldest];
     const rest: Item[] = [];
     for (const item of this.#queue.slice(1)) {
-      if (batch.length < most && groupOf(item) === group && !isAlone(item)) batch.push(item);
-      else rest.push(item);
+      const atMost = Math.min(most, maxItems(item));
+      if (batch.length < atMost && groupOf(item) === group && !isAlone(item)) {
+        batch.push(item);
+        most = atMost;
+      } else rest.push(item);
     }
     this.#queue = rest;
     return batch;

@@ -26,7 +26,7 @@ import {
 
 export interface RetrieverOptions {
   readonly handle: CollectionHandle;
-  readonly outage: Pick<Outage, 'passed' | 'isToBlame'>;
+  readonly outage: Pick<Outage, 'cause' | 'passed' | 'isToBlame'>;
   /** Attempts that fail by themselves before a question fails: 1 = no retry. */
   readonly maxAttempts: number;
   /** Deadline of one call. */
@@ -48,6 +48,8 @@ interface Asked extends Question {
   vanished: number;
   /** Outages that began while it was in flight. */
   outages: number;
+  /** Questions that may share its next call: fewer after a call that may have been too large. */
+  callMax: number;
 }
 
 /**
@@ -57,6 +59,8 @@ interface Asked extends Question {
 const defaultMaxInFlight = 2;
 const retryBaseMs = 100;
 const retryCapMs = 2_000;
+/** A call of 256 is asked again in calls of 32, one of 32 in calls of 4. */
+const splitFactor = 8;
 /** Outages that may begin while a question is in flight before it goes on alone. */
 const sharedOutagesMax = 3;
 /** And before each further one counts as an attempt: one that comes by itself hardly meets the same question so often. */
@@ -73,7 +77,7 @@ export class Retriever {
   constructor(options: RetrieverOptions) {
     this.#options = options;
     this.#batcher = new MicroBatcher({
-      maxItems: () => options.maxBatchQuestions ?? this.#batchSize.value,
+      maxItems: ({ callMax }) => Math.min(callMax, options.maxBatchQuestions ?? this.#batchSize.value),
       maxInFlight: options.maxInFlight ?? defaultMaxInFlight,
       groupOf: (question) => question.group,
       isAlone: ({ outages }) => outages >= sharedOutagesMax,
@@ -112,7 +116,7 @@ export class Retriever {
     const key = JSON.stringify([query, maxDistance, group]);
     const joined = this.#asked.get(key);
     if (joined) return joined;
-    const none = { failures: 0, vanished: 0, outages: 0 };
+    const none = { failures: 0, vanished: 0, outages: 0, callMax: Number.POSITIVE_INFINITY };
     const question: Asked = { query, topK, maxDistance, where, key, group, waiters: new Set(), ...none };
     this.#asked.set(key, question);
     this.#batcher.add(question);
@@ -146,9 +150,20 @@ export class Retriever {
       this.#settle(question, { ...hardEnding(failure), attempts: question.failures });
     }
     if (again.length === 0) return;
+    // Where nobody is answered, smaller calls would only be more calls.
+    if (outage.cause === null && failure.class !== 'not_found') this.#split(again);
     // An outage has its own pace.
     if (!isOutage) await clock.sleep(fullJitterMs(attempts, retryBaseMs, retryCapMs));
     this.#batcher.putBack(again);
+  }
+
+  /** What failed together goes on in smaller calls, and to its last attempt alone: the call may have been too large. */
+  #split(questions: readonly Asked[]): void {
+    const { maxAttempts } = this.#options;
+    for (const question of questions) {
+      const isLastAttempt = question.failures === maxAttempts - 1;
+      question.callMax = isLastAttempt ? 1 : Math.ceil(questions.length / splitFactor);
+    }
   }
 
   #tell(
@@ -180,7 +195,7 @@ export class Retriever {
     const { clock, timeoutMs } = this.#options;
     const startedAtMs = clock.monotonicMs();
     const searched = await searchPassages(build, questions, { timeoutMs });
-    this.#batchSize.observe(questions.length, clock.monotonicMs() - startedAtMs);
+    this.#batchSize.observe(questions.length, clock.monotonicMs() - startedAtMs, searched.failure === null);
     return searched;
   }
 

@@ -9,7 +9,7 @@ function setup(maxItems: number, maxInFlight: number) {
   const running: { items: readonly number[]; end: () => void }[] = [];
   const seen: number[][] = [];
   const batcher = new MicroBatcher<number>({
-    maxItems: () => maxItems,
+    maxItems: (item) => (item === 7 ? 2 : maxItems),
     maxInFlight,
     groupOf: (item) => `${Math.floor(item / 10)}`,
     isAlone: (item) => item >= 90,
@@ -67,4 +67,11 @@ t.test('an item that must be alone shares neither its batch nor its time', async
   endOne();
   await until('the last runs', () => seen.length === 4);
   t.same(seen[3], [91]);
+});
+
+t.test('an item that stands only few beside it has its way', async (t) => {
+  const { batcher, running, seen } = setup(3, 9);
+  for (const item of [1, 2, 7, 3]) batcher.add(item);
+  await until('two batches run', () => running.length === 2);
+  t.same(seen, [[1, 2, 3], [7]]);
 });

@@ -41,7 +41,7 @@ function setup() {
   const build = { record, embedder, collection: collection as unknown as BoundCollection };
   const heal = async () => failure('not_found', 'gone');
   const handle = new CollectionHandle(build, { heal, onChange: () => {} });
-  const outage = { passed: async () => {}, isToBlame: async () => true };
+  const outage = { cause: null, passed: async () => {}, isToBlame: async () => true };
   const clock = { ...systemClock, sleep: async () => {} };
   const retriever = new Retriever({ handle, outage, maxAttempts: 3, timeoutMs: 1_000, clock, log });
   return { retriever, calls };

@@ -46,7 +46,7 @@ async function setup(t: Test, { embedder = lexical, ...options }: Setup = {}) {
     { record, collection, embedder },
     { heal: async () => failure('not_found', 'The collection is empty'), onChange: () => {} },
   );
-  const outage = { passed: () => Promise.resolve(), isToBlame: () => Promise.resolve(false) };
+  const outage = { cause: null, passed: async () => {}, isToBlame: async () => false };
   const clock = { ...systemClock, sleep: () => Promise.resolve() };
   const limits = { maxAttempts: 3, timeoutMs: 30_000 };
   const retriever = new Retriever({ handle, outage, ...limits, clock, log, ...options });
@@ -218,6 +218,34 @@ t.test('what Chroma refuses is not asked again', async (t) => {
   whenQueried(() => ({ kind: 'answer', status: 400, body: '{"message":"no"}' }));
   t.match(await retriever.retrieve(question, wish), { kind: 'hard_failure', attempts: 1 });
   t.equal(queries(), 1);
+});
+
+t.test('what failed in a large call is asked again in smaller ones', async (t) => {
+  const { retriever, whenQueried } = await setup(t);
+  const asked = Array.from({ length: 32 }, (_, index) => retriever.retrieve(`${question} ${index}`, wish));
+  // The first call is refused, as by a proxy that takes no large bodies, and so is one of the smaller ones.
+  whenQueried((query) => (query <= 2 ? { kind: 'answer', status: 413, body: '' } : { kind: 'pass' }));
+  const attempts = (await Promise.all(asked)).map(
+    (outcome) => outcome.kind === 'success' && outcome.attempts,
+  );
+  t.same(
+    attempts.toSorted(),
+    Array.from({ length: 32 }, (_, index) => (index < 28 ? 2 : 3)),
+    'four fail once more',
+  );
+});
+
+t.test('while nobody is answered, calls stay as large as they are', async (t) => {
+  const outage = {
+    cause: { dependency: 'chroma', message: 'away' } as const,
+    passed: async () => {},
+    isToBlame: async () => false,
+  };
+  const { retriever, queries, whenQueried } = await setup(t, { outage });
+  whenQueried(() => ({ kind: 'answer', status: 503, body: '' }));
+  const asked = Array.from({ length: 32 }, (_, index) => retriever.retrieve(`${question} ${index}`, wish));
+  for (const outcome of await Promise.all(asked)) t.match(outcome, { kind: 'hard_failure', attempts: 3 });
+  t.equal(queries(), 3);
 });
 
 t.test('a question that is cancelled rejects at once and leaves the others alone', async (t) => {
