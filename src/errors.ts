@@ -104,16 +104,25 @@ export interface LineProblem {
   readonly message: string;
 }
 
+interface ErrorDetails {
+  readonly cause?: unknown;
+  readonly lines?: readonly LineProblem[];
+  readonly mayPass?: boolean;
+}
+
 /** An error with a code from the catalogue. `message` says what is wrong, where, and what to do. */
 export class RagmillError extends Error {
   override readonly name = 'RagmillError';
   readonly code: ErrorCode;
   readonly lines: readonly LineProblem[];
+  /** The same request may succeed later, where the code means so; false: it has to be another one. */
+  readonly mayPass: boolean;
 
-  constructor(code: ErrorCode, message: string, options: { cause?: unknown; lines?: LineProblem[] } = {}) {
+  constructor(code: ErrorCode, message: string, options: ErrorDetails = {}) {
     super(message, options.cause === undefined ? {} : { cause: options.cause });
     this.code = code;
     this.lines = options.lines ?? [];
+    this.mayPass = options.mayPass ?? true;
   }
 
   get status(): number {

@@ -109,13 +109,9 @@ export class LiveCollection {
     return this.#retriever.retrieve(query, wish, signal);
   }
 
-  /**
-   * Begins to build the collection anew from the corpus as it is now; until the new build is READY, questions go to the
-   * one in use. Throws `collection_read_only` and `collection_busy`.
-   */
-  reset(): void {
-    const { bootstrap, isAttached, patienceMs, log } = this.#options;
-    if (isAttached) {
+  /** Throws `collection_read_only` and `collection_busy` where a reset cannot begin now. */
+  requireResettable(): void {
+    if (this.#options.isAttached) {
       throw new RagmillError(
         'collection_read_only',
         'RESET_COLLECTION=never only reads the collection. Whoever fills it has to reset it.',
@@ -127,17 +123,36 @@ export class LiveCollection {
         'The collection is being built already. See GET /collection.',
       );
     }
-    this.#resetting = bootstrap
-      .rebuild(patienceMs, this.#stopped.signal)
+  }
+
+  /**
+   * Begins to build the collection anew from the corpus as it is now; until the new build is READY, questions go to the
+   * one in use. `prepare` runs first, and only where the reset has begun; resolves or rejects with it. Throws as
+   * requireResettable() does.
+   */
+  reset(prepare: () => Promise<void> = () => Promise.resolve()): Promise<void> {
+    this.requireResettable();
+    const prepared = prepare();
+    this.#resetting = prepared
       .then(
-        (next) => this.#handle.replace(next),
-        (error: unknown) => {
-          if (!this.#stopped.signal.aborted) log.error({ err: error }, 'the collection could not be reset');
+        () => this.#rebuild(),
+        () => {
+          // Told to whoever asked for the reset.
         },
       )
       .finally(() => {
         this.#resetting = null;
       });
+    return prepared;
+  }
+
+  async #rebuild(): Promise<void> {
+    const { bootstrap, patienceMs, log } = this.#options;
+    try {
+      this.#handle.replace(await bootstrap.rebuild(patienceMs, this.#stopped.signal));
+    } catch (error) {
+      if (!this.#stopped.signal.aborted) log.error({ err: error }, 'the collection could not be reset');
+    }
   }
 
   /** Ends the watching, a reset and all waiting for an outage. */

@@ -114,23 +114,32 @@ function registerReset(scope: FastifyInstance, services: Services): void {
       if (request.body.confirm !== name) {
         throw new RagmillError('invalid_option', `"confirm" must be the name of the collection, "${name}".`);
       }
-      await settleBatches(services, request.body.unfinished_batches);
-      live.reset();
+      // Refused before anything is asked for, and before any batch is paused.
+      live.requireResettable();
+      const how = request.body.unfinished_batches;
+      const unfinished = await unfinishedBatches(services, how);
+      await live.reset(async () => {
+        if (how === 'pause') await Promise.all(unfinished.map((id) => services.scheduler.pause(id)));
+      });
       return reply.code(202).send(toCollectionObject(services));
     },
   );
 }
 
 /** Throws `collection_busy` when nobody has said how unfinished batches go on. */
-async function settleBatches(services: Services, how: 'continue' | 'pause' | undefined): Promise<void> {
+async function unfinishedBatches(
+  services: Services,
+  how: 'continue' | 'pause' | undefined,
+): Promise<readonly string[]> {
   const unfinished = await services.store.unfinishedBatches();
   if (unfinished.length > 0 && how === undefined) {
     throw new RagmillError(
       'collection_busy',
       `${unfinished.length} batches are unfinished, ${unfinished[0]} first. Say how they go on: "unfinished_batches":"continue" or "pause".`,
+      { mayPass: false },
     );
   }
-  if (how === 'pause') await Promise.all(unfinished.map((id) => services.scheduler.pause(id)));
+  return unfinished;
 }
 
 /** Throws `retrieval_unavailable` before the first READY. */

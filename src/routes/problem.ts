@@ -101,7 +101,7 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, error: Ragmil
     request_id: request.id,
     ...(error.lines.length > 0 ? { errors: error.lines } : {}),
   };
-  const retryAfterSeconds = RETRY_AFTER_SECONDS[error.code];
+  const retryAfterSeconds = error.mayPass ? RETRY_AFTER_SECONDS[error.code] : undefined;
   if (retryAfterSeconds !== undefined) reply.header('retry-after', String(retryAfterSeconds));
   return reply.code(error.status).type('application/problem+json').serializer(JSON.stringify).send(problem);
 }

@@ -107,6 +107,7 @@ t.test('a reset takes the corpus as it is now, and asks how unfinished batches g
     [refused.status, await refused.json()],
     [409, { code: 'collection_busy', detail: /unfinished_batches/ }],
   );
+  t.notOk(refused.headers.has('retry-after'), 'waiting alone does not help');
   const text = 'The keeper polishes the lens with obsidian dust every morning.';
   writeFileSync(CORPUS_PATH, JSON.stringify({ id: 'obsidian', text }));
   t.equal((await reset({ confirm: name, unfinished_batches: 'continue' })).status, 202);
@@ -127,6 +128,24 @@ t.test('a reset takes the corpus as it is now, and asks how unfinished batches g
   t.equal((await reset({ confirm: name, unfinished_batches: 'pause' })).status, 202);
   t.equal((await service.batch(paused.id)).status, 'paused');
   await until('the next build', async () => (await look()).generation === 3);
+});
+
+t.test('a reset that is refused pauses nothing', async (t) => {
+  const server = await modelServer(t);
+  server.respond({ kind: 'answer', hold: true });
+  const settings = { CHROMA_URL, GPU_ENDPOINTS: server.url, GPU_CONCURRENCY: '2' };
+  const service = await startService(t, settings);
+  const { name } = await service.get<Collection>('/collection');
+  const { id } = await service.upload(questions(50));
+  await server.until(() => server.inFlight === 2);
+  const reset = (how: string) =>
+    service.fetch('/collection/reset', postJson({ confirm: name, unfinished_batches: how }));
+  const [first, second] = await Promise.all([reset('continue'), reset('pause')]);
+  t.same([first.status, second.status], [202, 409]);
+  t.ok(second.headers.has('retry-after'));
+  t.equal((await service.batch(id)).status, 'in_progress');
+  server.respond({ kind: 'answer' });
+  server.release();
 });
 
 t.test('Chroma goes away in the midst of a batch and comes back: nothing fails', async (t) => {
