@@ -48,6 +48,7 @@ export const catalogue = {
   // a line's way through the stages
   rag_unavailable: { status: 500, title: 'Retrieval or the RAG model could not be reached' },
   rag_timeout: { status: 500, title: 'Retrieval or the RAG model took too long' },
+  rag_rejected: { status: 500, title: 'Retrieval refused the question or its filter' },
   rag_overloaded: { status: 500, title: 'The RAG model has no room' },
   rag_misconfigured: { status: 500, title: 'The RAG model is not served' },
   rag_failed: { status: 500, title: 'The RAG model failed' },

@@ -68,6 +68,9 @@ const resetRaceMessages = [
 /** What the client throws for 5xx, 429, and for bodies that are cut, not JSON, or not what the API promises. */
 const nonsense = [ChromaServerError, ChromaRateLimitError, SyntaxError, TypeError];
 
+/** The client puts the whole address of the request before what Chroma says: that is nobody's business but ours. */
+const addressInRefusal = /^Bad request to \S+ with status: /;
+
 const refusals = [
   ChromaClientError,
   ChromaValueError,
@@ -136,7 +139,8 @@ export class ChromaConnection {
     if (resetRaceMessages.some((face) => message.includes(face))) return failure('not_found', message);
     if (error instanceof ChromaConnectionError)
       return failure('unreachable', `Chroma at ${this.url} cannot be reached`);
-    if (refusals.some((refusal) => error instanceof refusal)) return failure('rejected', message);
+    if (refusals.some((refusal) => error instanceof refusal))
+      return failure('rejected', message.replace(addressInRefusal, ''));
     if (nonsense.some((kind) => error instanceof kind)) return failure('server', message);
     throw error;
   }

@@ -5,7 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { RetrievalOutcome } from '../domain/passage.ts';
 import type { Where } from '../domain/where.ts';
 import type { ErrorCode } from '../errors.ts';
-import { type CallLimits, type ChromaFailure, failure } from './chroma-client.ts';
+import { type CallLimits, type ChromaFailure, type ChromaFailureClass, failure } from './chroma-client.ts';
 import { type FoundRecord, toPassage } from './chunk-record.ts';
 import { candidatesFor, rankExactly } from './exact-ranking.ts';
 import { embedQuestions, type QuestionWithoutVector } from './question-vectors.ts';
@@ -85,9 +85,14 @@ export async function searchPassages<Asked extends Question>(
   return { answered, failed, failure: why };
 }
 
+const hardCodes: Partial<Record<ChromaFailureClass, ErrorCode>> = {
+  timeout: 'rag_timeout',
+  rejected: 'rag_rejected',
+};
+
 /** How a question ends that has failed for good. */
 export function hardEnding({ class: failureClass, message }: ChromaFailure): Ending {
-  const code: ErrorCode = failureClass === 'timeout' ? 'rag_timeout' : 'rag_unavailable';
+  const code: ErrorCode = hardCodes[failureClass] ?? 'rag_unavailable';
   return { kind: 'hard_failure', code, message };
 }
 

@@ -87,7 +87,7 @@ async function search(body: Static<typeof searchSchema>, services: Services): Pr
 }
 
 function toFound(outcome: RetrievalOutcome): Static<typeof foundSchema> {
-  if (outcome.kind === 'hard_failure') throw unavailable(outcome.message);
+  if (outcome.kind === 'hard_failure') throw hardProblem(outcome);
   const { kind: status, collectionGeneration: collection_generation } = outcome;
   if (outcome.kind === 'soft_failure') {
     const { code, message } = outcome;
@@ -95,6 +95,11 @@ function toFound(outcome: RetrievalOutcome): Static<typeof foundSchema> {
   }
   const passages = outcome.passages.map(({ documentId: id, ...passage }) => ({ id, ...passage }));
   return { status, collection_generation, passages, code: null, message: null };
+}
+
+function hardProblem({ code, message }: { readonly code: string; readonly message: string }): RagmillError {
+  if (code !== 'rag_rejected') return unavailable(message);
+  return new RagmillError('invalid_option', `Chroma refuses this search: ${message}. See "where".`);
 }
 
 function unavailable(reason: string): RagmillError {

@@ -216,7 +216,12 @@ t.test('gives up after the attempts it was given: a hard failure', async (t) => 
 t.test('what Chroma refuses is not asked again', async (t) => {
   const { retriever, queries, whenQueried } = await setup(t);
   whenQueried(() => ({ kind: 'answer', status: 400, body: '{"message":"no"}' }));
-  t.match(await retriever.retrieve(question, wish), { kind: 'hard_failure', attempts: 1 });
+  t.match(await retriever.retrieve(question, wish), {
+    kind: 'hard_failure',
+    code: 'rag_rejected',
+    message: /^no$/,
+    attempts: 1,
+  });
   t.equal(queries(), 1);
 });
 

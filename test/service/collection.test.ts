@@ -4,6 +4,7 @@
 import { writeFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { startFakeModelServer } from '../fakes/fake-model-server.ts';
+import { faultyProxy } from '../fakes/faulty-proxy.ts';
 import { chromaUrl } from '../fakes/real-chroma.ts';
 import { corpusFile, launchService, questions, startService } from '../fakes/running-service.ts';
 import { startTcpProxy } from '../fakes/tcp-proxy.ts';
@@ -146,6 +147,25 @@ t.test('a reset that is refused pauses nothing', async (t) => {
   t.equal((await service.batch(id)).status, 'in_progress');
   server.respond({ kind: 'answer' });
   server.release();
+});
+
+t.test('a search that Chroma refuses is told as such, without where Chroma is', async (t) => {
+  const proxy = await faultyProxy(t, CHROMA_URL);
+  const server = await modelServer(t);
+  const service = await startService(t, { CHROMA_URL: proxy.url, GPU_ENDPOINTS: server.url });
+  let queries = 0;
+  proxy.onRequest = (path) => {
+    if (!path.endsWith('/query')) return { kind: 'pass' };
+    queries += 1;
+    // The second one is the probe, which succeeds.
+    return queries === 1
+      ? { kind: 'answer', status: 400, body: '{"message":"no such filter"}' }
+      : { kind: 'pass' };
+  };
+  const answer = await service.fetch('/search', postJson({ query: 'lens', where: { lang: 'en' } }));
+  const problem = await answer.text();
+  t.match([answer.status, JSON.parse(problem)], [400, { code: 'invalid_option', detail: /no such filter/ }]);
+  t.notOk(problem.includes(proxy.url));
 });
 
 t.test('Chroma goes away in the midst of a batch and comes back: nothing fails', async (t) => {
