@@ -161,7 +161,7 @@ export class Bootstrap {
     for (let vanished = 0; ; vanished += 1) {
       const token = await this.#becomeRankZero(signal);
       this.#enter({ phase: 'checking' });
-      const survey = await surveyCorpus(corpus, embedding);
+      const survey = await surveyCorpus(corpus, embedding, signal);
       try {
         const record = await this.#prepare({
           token,
@@ -228,7 +228,15 @@ export class Bootstrap {
     const onProgress = (done: number) => this.#enter({ phase: 'filling', done, total: survey.chunkCount });
     onProgress(0);
     try {
-      const building = { chroma, name: temporaryName, ownerId, corpus, survey, onProgress };
+      const building = {
+        chroma,
+        name: temporaryName,
+        ownerId,
+        corpus,
+        survey,
+        onProgress,
+        signal: chroma.signal,
+      };
       const built = await buildCollection(building);
       await swapIn(chroma, this.#identity, { uuid: built.uuid, name: temporaryName, retiredName: retired });
       return await rankZero.recordReady(token, { ...built, name, fingerprint: survey.fingerprint });

@@ -36,10 +36,17 @@ export interface Embedding {
   readonly index: HNSWConfiguration;
 }
 
-/** Reads the whole corpus once. Throws `corpus_unreadable`, `corpus_empty`, `embedder_unavailable` or `embedder_failed`. */
-export async function surveyCorpus(corpus: CorpusSource, embedding: Embedding): Promise<CorpusSurvey> {
+/**
+ * Reads the whole corpus once. Throws `corpus_unreadable`, `corpus_empty`, `embedder_unavailable` or `embedder_failed`, and the
+ * signal's reason.
+ */
+export async function surveyCorpus(
+  corpus: CorpusSource,
+  embedding: Embedding,
+  signal: AbortSignal,
+): Promise<CorpusSurvey> {
   const { createEmbedder } = embedding;
-  const digest = new ChunksDigest();
+  const digest = new ChunksDigest(signal);
   const embedder = await createEmbedder(digest.watch(corpus.chunks()));
   if (digest.count === 0) {
     throw new RagmillError(
@@ -55,11 +62,16 @@ export async function surveyCorpus(corpus: CorpusSource, embedding: Embedding): 
   return { chunkCount: digest.count, chunksHash, fingerprint, embedder, index };
 }
 
-/** Counts and hashes chunks as they pass by. */
+/** Counts and hashes chunks as they pass by, until the signal ends it: a large corpus takes longer than a stop may. */
 export class ChunksDigest {
+  readonly #signal: AbortSignal;
   readonly #hash: Hash = createHash('sha256');
   #count = 0;
   #sample = '';
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+  }
 
   get count(): number {
     return this.#count;
@@ -71,7 +83,9 @@ export class ChunksDigest {
   }
 
   async *watch(chunks: AsyncIterable<CorpusChunk>): AsyncGenerator<CorpusChunk> {
+    this.#signal.throwIfAborted();
     for await (const chunk of chunks) {
+      this.#signal.throwIfAborted();
       if (this.#count === 0) this.#sample = indexedText(chunk);
       this.#count += 1;
       const { documentId, chunk: part, title, source, text, metadata } = chunk;

@@ -35,6 +35,11 @@ export class PatientChroma {
     this.#options = options;
   }
 
+  /** Ends the waiting, and what it is for. */
+  get signal(): AbortSignal {
+    return this.#options.signal;
+  }
+
   /** What every call of the bootstrap is limited by. */
   get limits(): CallLimits {
     return { timeoutMs: callTimeoutMs, signal: this.#options.signal };

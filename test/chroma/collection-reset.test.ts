@@ -1,6 +1,7 @@
 // Resets that go wrong half-way, and healing while a reset runs: the build in use stays readable, and nobody loses rank 0 to
 // his own process.
 
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import { ownerKey } from '../../src/chroma/ownership.ts';
 import { RagmillError } from '../../src/errors.ts';
@@ -33,14 +34,14 @@ t.test('a reset whose last step fails is undone, and the next one takes nothing 
   const { uuid } = live.current.record;
   const recordReady = rankZero.recordReady.bind(rankZero);
   rankZero.recordReady = () => Promise.reject(new RagmillError('storage_full', 'The disk is full.'));
-  live.reset();
+  await live.reset();
   await until('the reset to fail', () => !live.isResetting);
   t.match(await ask(), { kind: 'success', collectionGeneration: 1 });
   t.equal(live.current.record.uuid, uuid);
   t.same(await namesLike(chroma, name), [name], 'the one in use has its name again, and the build is gone');
   rankZero.recordReady = recordReady;
   const held = holdFilling(corpus);
-  live.reset();
+  await live.reset();
   await held.filling;
   t.match(await ask(), { kind: 'success', collectionGeneration: 1 });
   held.goOn();
@@ -57,13 +58,13 @@ t.test('where it cannot be undone either, the build in use is spared until the n
       path.includes(`/${name}`) ? { kind: 'answer', status: 503, body: '{}' } : { kind: 'pass' };
     return Promise.reject(new RagmillError('storage_full', 'The disk is full.'));
   };
-  live.reset();
+  await live.reset();
   await until('the reset to fail', () => !live.isResetting);
   proxy.onRequest = () => ({ kind: 'pass' });
   rankZero.recordReady = recordReady;
   t.match(await namesLike(chroma, `${name}.`), [/retired$/], 'the one in use is retired');
   const held = holdFilling(corpus);
-  live.reset();
+  await live.reset();
   await held.filling;
   t.match(await ask(), { kind: 'success', collectionGeneration: 1 });
   held.goOn();
@@ -75,7 +76,7 @@ t.test('where it cannot be undone either, the build in use is spared until the n
 t.test('healing during a reset waits for it, instead of taking its rank away', async (t) => {
   const { live, bootstrap, name, corpus, generations, ask } = await liveWorld(t, chroma);
   const held = holdFilling(corpus);
-  live.reset();
+  await live.reset();
   await held.filling;
   const records = await contents(chroma, name);
   await drop(chroma, name);
@@ -88,4 +89,26 @@ t.test('healing during a reset waits for it, instead of taking its rank away', a
   t.match(bootstrap.state, { phase: 'ready', record: { generation: 2 } });
   t.same(generations, [2]);
   t.match(await ask(), { kind: 'success', collectionGeneration: 2 });
+});
+
+t.test('a stop ends the reading of a corpus, however large it is', async (t) => {
+  for (const endlessRead of [1, 2]) {
+    const { live, corpus } = await liveWorld(t, chroma);
+    const chunks = corpus.chunks.bind(corpus);
+    const reading = Promise.withResolvers<void>();
+    let reads = 0;
+    corpus.chunks = async function* () {
+      reads += 1;
+      const isEndless = reads === endlessRead;
+      do {
+        yield* chunks();
+        if (isEndless) reading.resolve();
+        await nextTurn();
+      } while (isEndless);
+    };
+    await live.reset();
+    await reading.promise;
+    await live.stop();
+    t.notOk(live.isResetting, `stopped in pass ${endlessRead}`);
+  }
 });

@@ -91,7 +91,7 @@ t.test('every face of the race with a reset is taken for one', async (t) => {
 t.test('a reset serves the old build until the new one is READY, then only the new one', async (t) => {
   const { live, name, corpus, ask } = await liveWorld(t, chroma);
   corpus.texts[0] = 'The lighthouse keeper polishes the lens with obsidian dust.';
-  live.reset();
+  await live.reset();
   t.throws(() => live.reset(), { code: 'collection_busy' });
   const seen = new Set<string>();
   let asked = 0;
@@ -112,7 +112,7 @@ t.test('a reset serves the old build until the new one is READY, then only the n
 t.test('a reset that cannot succeed changes nothing', async (t) => {
   const { live, corpus, ask } = await liveWorld(t, chroma);
   corpus.texts.length = 0;
-  live.reset();
+  await live.reset();
   await until('the reset to fail', () => !live.isResetting);
   t.match(await ask(), { kind: 'success', collectionGeneration: 1 });
 });

@@ -243,18 +243,18 @@ t.test('a build waits for a server in trouble, and goes on where it was', async 
 t.test('a start waits for a server that is not there yet', async (t) => {
   const { server, open } = await embedderFixture(t);
   await server.refuse();
-  const survey = surveyCorpus(smallCorpus(), open(patient).embedding);
+  const survey = surveyCorpus(smallCorpus(), open(patient).embedding, new AbortController().signal);
   await server.accept();
   t.match(await survey, { chunkCount: 5, index: { space: 'cosine' } });
 });
 
 t.test('a start that waited in vain, and one that need not wait, are told apart', async (t) => {
   const { server, open } = await embedderFixture(t);
-  const start = () => surveyCorpus(smallCorpus(), open(impatient).embedding);
+  const start = () => surveyCorpus(smallCorpus(), open(impatient).embedding, new AbortController().signal);
   server.respond(() => ({ kind: 'status', status: 503 }));
   await rejectsAs(t, start(), { code: 'embedder_unavailable', isCurable: true });
   server.respond(() => refusal(401, 'wrong key'));
-  await rejectsAs(t, surveyCorpus(smallCorpus(), open(patient).embedding), {
+  await rejectsAs(t, surveyCorpus(smallCorpus(), open(patient).embedding, new AbortController().signal), {
     code: 'embedder_failed',
     isCurable: false,
   });
