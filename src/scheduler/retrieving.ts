@@ -27,7 +27,7 @@ export async function retrieveFor(work: Work, options: RetrievingOptions): Promi
   if (outcome === null) return null;
   work.retrieval = outcome;
   if (outcome.kind === 'success') {
-    work.passageHashes = keeper.hashesOf(outcome.passages, outcome.collectionGeneration);
+    work.passageHashes = keeper.hashesOf(outcome.passages);
   }
   work.retrievalMs = clock.monotonicMs() - startedAtMs;
   metrics.stageDuration.observe({ stage: 'retrieval' }, work.retrievalMs / 1000);
