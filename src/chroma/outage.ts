@@ -30,6 +30,8 @@ interface Open {
   cause: OutageCause;
   readonly sinceMs: number;
   isOverdue: boolean;
+  /** Aborted when it has passed. */
+  readonly ended: AbortController;
 }
 
 const probeBaseMs = 250;
@@ -75,7 +77,12 @@ export class Outage {
     const cause = await this.#options.probe();
     if (cause === null || this.#options.signal.aborted) return false;
     const { clock, log } = this.#options;
-    const open: Open = { cause, sinceMs: clock.monotonicMs(), isOverdue: false };
+    const open: Open = {
+      cause,
+      sinceMs: clock.monotonicMs(),
+      isOverdue: false,
+      ended: new AbortController(),
+    };
     this.#open = open;
     log.error(cause, 'retrieval does not work: lines wait for it');
     void this.#watch(open);
@@ -98,13 +105,14 @@ export class Outage {
     }
     const durationMs = Math.round(this.durationMs);
     this.#open = null;
+    open.ended.abort();
     this.#changed();
     if (!signal.aborted) log.info({ durationMs }, 'retrieval works again');
   }
 
   async #limit(open: Open): Promise<void> {
     const { clock, log, maxWaitMs, signal } = this.#options;
-    await clock.sleep(maxWaitMs, signal).catch(() => {});
+    await clock.sleep(maxWaitMs, AbortSignal.any([signal, open.ended.signal])).catch(() => {});
     if (this.#open !== open || signal.aborted) return;
     open.isOverdue = true;
     log.error({ ...open.cause, maxWaitMs }, 'retrieval has not worked for too long: lines fail from now on');
