@@ -155,7 +155,11 @@ function servicesOf(
     pool,
     metrics,
     readiness: () => readinessOf(around, collection, pool, stops.draining),
-    waitingFor: (options) => collection.waitingFor ?? waitingAtPool(pool, settings, options),
+    waitingFor: (options) => {
+      // Before the first READY nothing is claimed, whatever it needs.
+      const needsCollection = options.ragMode !== 'off' || !collection.isReady;
+      return (needsCollection ? collection.waitingFor : null) ?? waitingAtPool(pool, settings, options);
+    },
     beforeScrape: () => refreshGauges(parts, settings.DATA_DIR, clock),
     defaultOptions: defaultOptions(settings),
     defaultSystemPrompt: DEFAULT_SYSTEM_PROMPT,

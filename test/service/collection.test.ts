@@ -198,6 +198,23 @@ t.test('Chroma goes away in the midst of a batch and comes back: nothing fails',
   t.match(await service.get('/readyz'), { degraded: [] });
 });
 
+t.test('a batch without retrieval does not wait for it', async (t) => {
+  const proxy = await startTcpProxy(t, Number(new URL(CHROMA_URL).port));
+  const server = await modelServer(t);
+  server.respond({ kind: 'answer', hold: true });
+  const service = await startService(t, { CHROMA_URL: proxy.url, GPU_ENDPOINTS: server.url });
+  proxy.onConnect = 'reset';
+  proxy.reset();
+  const waiting = await service.upload(questions(5));
+  await until('the outage', async () => (await service.get<Collection>('/collection')).state === 'outage');
+  const free = await service.upload(questions(5), '?rag_mode=off');
+  await server.until(() => server.inFlight > 0);
+  t.equal((await service.batch(free.id)).progress.waiting_for, null);
+  t.match((await service.batch(waiting.id)).progress.waiting_for, /retrieval to work again/);
+  server.respond({ kind: 'answer' });
+  server.release();
+});
+
 t.test('a pause gives back what waits for Chroma', async (t) => {
   const proxy = await startTcpProxy(t, Number(new URL(CHROMA_URL).port));
   const server = await modelServer(t);
