@@ -84,9 +84,10 @@ export class CollectionSide {
   /** What of it works less well than it should, once it was READY. */
   get troubles(): string[] {
     if (!this.#live) return [];
-    const { outage, isHealing } = this.#live;
+    const { outage, isHealing, damage } = this.#live;
     if (outage) return [`${outage.dependency}_unavailable`];
-    return isHealing ? ['collection_healing'] : [];
+    if (isHealing) return ['collection_healing'];
+    return damage === null ? [] : ['collection_damaged'];
   }
 
   retrieve(query: string, wish: RetrievalWish, signal: AbortSignal): Promise<RetrievalOutcome> {

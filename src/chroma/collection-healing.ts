@@ -13,6 +13,7 @@ import { type CallLimits, type ChromaConnection, type ChromaResult, failure } fr
 import { notOwned } from './collection-swap.ts';
 import { inspectOwnership } from './ownership.ts';
 import type { ReadyCollection } from './ready-collection.ts';
+import type { RebuildPace } from './rebuild-pace.ts';
 
 export interface HealingOptions {
   readonly connection: ChromaConnection;
@@ -22,6 +23,7 @@ export interface HealingOptions {
   readonly isAttached: boolean;
   /** It does not answer, however complete it looks. */
   readonly isCondemned: boolean;
+  readonly pace: RebuildPace;
   readonly limits: CallLimits;
   readonly clock: Clock;
   readonly log: BaseLogger;
@@ -35,6 +37,8 @@ type Finding =
 /** A re-creation by another client takes a moment; while it grows, it is waited for. In milliseconds. */
 const settleMs = 1_000;
 const settlePollMs = 100;
+/** One that never comes to rest is not waited for longer. */
+const settleMaxMs = 120_000;
 /** How long Chroma may be away in the midst of a rebuild before that counts as an outage. */
 const rebuildPatienceMs = 5_000;
 
@@ -45,14 +49,11 @@ export async function healCollection(
 ): Promise<ChromaResult<ReadyCollection>> {
   const { bootstrap, isAttached, log, signal } = options;
   try {
-    if (isAttached) return { kind: 'ok', value: await bootstrap.rebuild(rebuildPatienceMs, signal) };
+    if (isAttached) return await buildAnew(options, null);
     const found = await settled(stale, options);
     if (found.kind === 'failure') return found;
     const { value } = found;
-    if (value.kind === 'broken') {
-      log.warn({ what: value.what, generation: stale.record.generation }, 'the collection is built anew');
-      return { kind: 'ok', value: await bootstrap.rebuild(rebuildPatienceMs, signal) };
-    }
+    if (value.kind === 'broken') return await buildAnew(options, value.what);
     if (value.uuid === stale.record.uuid) return { kind: 'ok', value: stale };
     if (bootstrap.rebuilding !== null) {
       // It puts another build in this place; where it fails, what is there then is looked at again.
@@ -70,17 +71,37 @@ export async function healCollection(
   }
 }
 
+/** `what`: what is wrong with the one that is to be replaced; null: nobody has looked. Rejects as rebuild() does. */
+async function buildAnew(
+  { bootstrap, isCondemned, pace, log, signal }: HealingOptions,
+  what: string | null,
+): Promise<ChromaResult<ReadyCollection>> {
+  const { obstacle } = pace;
+  if (obstacle !== null && bootstrap.rebuilding === null) return failure('not_found', obstacle);
+  if (what !== null) log.warn({ what }, 'the collection is built anew');
+  try {
+    const value = await bootstrap.rebuild(rebuildPatienceMs, signal);
+    if (isCondemned && what !== null) pace.wasInVain(what);
+    return { kind: 'ok', value };
+  } catch (error) {
+    pace.wasInVain(error instanceof Error ? error.message : String(error));
+    throw error;
+  }
+}
+
 /** What is there once nobody has changed it for a while. */
 async function settled(stale: ReadyCollection, options: HealingOptions): Promise<ChromaResult<Finding>> {
   const { clock, signal } = options;
-  let unchangedSinceMs = clock.monotonicMs();
+  const sinceMs = clock.monotonicMs();
+  let unchangedSinceMs = sinceMs;
   let before = -1;
   for (;;) {
     const found = await inspect(stale, options);
     if (found.kind === 'failure' || found.value.kind === 'usable') return found;
     if (found.value.count !== before) unchangedSinceMs = clock.monotonicMs();
     before = found.value.count;
-    if (clock.monotonicMs() - unchangedSinceMs >= settleMs) return found;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - unchangedSinceMs >= settleMs || nowMs - sinceMs >= settleMaxMs) return found;
     await clock.sleep(settlePollMs, signal);
   }
 }

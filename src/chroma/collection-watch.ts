@@ -12,6 +12,8 @@ export interface CollectionWatchOptions {
   readonly outage: Pick<Outage, 'cause' | 'isToBlame'>;
   /** Records that the collection must have at least. */
   readonly leastRecords: (build: ReadyCollection) => number;
+  /** Told after each look: what it has lost and could not be healed of; null: nothing. */
+  readonly onLook: (damage: string | null) => void;
   readonly limits: CallLimits;
   readonly clock: Clock;
   /** Ends the watching. */
@@ -22,7 +24,7 @@ const lookIntervalMs = 10_000;
 
 /** Resolves when the signal ends it. */
 export async function watchCollection(options: CollectionWatchOptions): Promise<void> {
-  const { handle, outage, leastRecords, limits, clock, signal } = options;
+  const { handle, outage, leastRecords, onLook, limits, clock, signal } = options;
   for (;;) {
     const isStopped = await clock.sleep(lookIntervalMs, signal).then(
       () => false,
@@ -33,9 +35,9 @@ export async function watchCollection(options: CollectionWatchOptions): Promise<
     if (outage.cause !== null || handle.isHealing) continue;
     const build = handle.current;
     const count = await build.collection.count(limits);
-    if (count.kind === 'ok' && count.value >= leastRecords(build)) continue;
-    const isDamaged = count.kind === 'ok' || count.class === 'not_found';
-    const isHealed = isDamaged && (await handle.heal(build)).kind === 'ok';
-    if (!isHealed) await outage.isToBlame();
+    const isDamaged = count.kind === 'ok' ? count.value < leastRecords(build) : count.class === 'not_found';
+    const healed = isDamaged ? await handle.heal(build) : count;
+    onLook(isDamaged && healed.kind === 'failure' ? healed.message : null);
+    if (healed.kind === 'failure') await outage.isToBlame();
   }
 }

@@ -12,6 +12,7 @@ import { watchCollection } from './collection-watch.ts';
 import { Outage, type OutageCause } from './outage.ts';
 import type { RetrievalWish } from './passage-search.ts';
 import type { ReadyCollection } from './ready-collection.ts';
+import { RebuildPace } from './rebuild-pace.ts';
 import { probeRetrieval } from './retrieval-probe.ts';
 import { Retriever } from './retriever.ts';
 
@@ -44,26 +45,33 @@ export class LiveCollection {
   readonly #outage: Outage;
   readonly #retriever: Retriever;
   #resetting: Promise<void> | null = null;
+  #damage: string | null = null;
 
   constructor(first: ReadyCollection, options: LiveCollectionOptions) {
     this.#options = options;
     const { clock, log, bootstrap } = options;
     const { signal } = this.#stopped;
     const limits = { timeoutMs: options.timeoutMs };
+    const pace = new RebuildPace(clock);
     this.#handle = new CollectionHandle(first, {
       heal: async (stale, isCondemned) => {
-        const healed = await healCollection(stale, { ...options, limits, signal, isCondemned });
+        const healed = await healCollection(stale, { ...options, limits, signal, isCondemned, pace });
         if (healed.kind === 'ok' && healed.value !== stale) options.onHealed();
         return healed;
       },
       onChange: (next) => {
+        this.#damage = null;
         options.onChange(next);
         // Whoever still reads the old build is told that it is gone, and asks the new one.
         void bootstrap.removeRetired();
       },
     });
     this.#outage = new Outage({
-      probe: () => probeRetrieval(this.#handle, limits),
+      probe: async () => {
+        const cause = await probeRetrieval(this.#handle, limits);
+        if (cause === null) pace.reset();
+        return cause;
+      },
       maxWaitMs: options.outageMs,
       clock,
       log,
@@ -74,6 +82,9 @@ export class LiveCollection {
       handle: this.#handle,
       outage: this.#outage,
       leastRecords: ({ record }) => (options.isAttached ? 1 : record.count),
+      onLook: (damage) => {
+        this.#damage = damage;
+      },
       limits,
       clock,
       signal,
@@ -93,6 +104,11 @@ export class LiveCollection {
   get outage(): (OutageCause & { readonly durationMs: number }) | null {
     const { cause, durationMs } = this.#outage;
     return cause === null ? null : { ...cause, durationMs };
+  }
+
+  /** The collection has lost something and could not be built again, although questions are answered; null: it has not. */
+  get damage(): string | null {
+    return this.#damage;
   }
 
   /** The collection is being found or built again, and questions wait for that. */

@@ -161,6 +161,23 @@ t.test('a collection that has lost some of its records is built again before any
   t.equal((await contents(chroma, name)).ids.length, 5);
 });
 
+t.test('one that cannot be built again is said to be damaged, and answers with what it has', async (t) => {
+  const sleep: Clock['sleep'] = (ms, signal) => systemClock.sleep(Math.min(ms, 20), signal);
+  const { live, name, corpus, ask } = await liveWorld(t, chroma, { clock: { ...systemClock, sleep } });
+  const texts = corpus.texts.splice(0);
+  await succeeds(
+    chroma.call(
+      async (client) => (await client.getCollection({ name })).delete({ ids: ['doc-3#0'] }),
+      limits,
+    ),
+  );
+  await until('it to be noticed', () => live.damage !== null);
+  t.match(await ask(), { kind: 'success', collectionGeneration: 1 });
+  corpus.texts.push(...texts);
+  await until('it to be built again', () => live.current.record.generation === 2);
+  t.equal(live.damage, null);
+});
+
 t.test('a question that fails by itself is no outage', async (t) => {
   const { proxy, live, ask } = await liveWorld(t, chroma);
   let queries = 0;
