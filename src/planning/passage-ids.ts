@@ -34,6 +34,10 @@ export class PassageIds {
     this.#free.push(id);
   }
 
+  keyOf(id: number): string {
+    return this.#keys[id] ?? '';
+  }
+
   costOf(id: number): number {
     return this.#costs[id] ?? 0;
   }

@@ -14,7 +14,7 @@ export function planLines(input: PlanInput): Plan {
   const coldCosts = new Float64Array(lines);
   const shared = new Uint32Array(lines);
   let before: Uint32Array = new Uint32Array(0);
-  let sharedByAll = lines > 1 ? Number.POSITIVE_INFINITY : 0;
+  let sharedByAll = lines > 1 ? input.passages.length : 0;
   for (const [place, line] of order.sequence.entries()) {
     const prompt = promptOf(input, order.ranks, line);
     const common = commonLength(before, prompt);
@@ -28,7 +28,7 @@ export function planLines(input: PlanInput): Plan {
     before = prompt;
   }
   const groupStarts = Uint32Array.from(startsOf(shared, sharedByAll));
-  return { ...order, costs, coldCosts, groupStarts };
+  return { ...order, costs, coldCosts, sharedByAll, groupStarts };
 }
 
 function promptOf({ offsets, passages }: PlanInput, ranks: Uint32Array, line: number): Uint32Array {

@@ -26,9 +26,8 @@ export interface Plan {
   readonly costs: Float64Array;
   /** By place in the sequence: what it costs on an endpoint that has served nothing like it. */
   readonly coldCosts: Float64Array;
-  /**
-   * Places at which a group begins: lines whose prompts share the first passage. What the prompts of all lines have in
-   * common at their beginning is cached everywhere and makes no group.
-   */
+  /** Passages with which the prompts of all lines begin: cached everywhere, and no reason to be together. */
+  readonly sharedByAll: number;
+  /** Places at which a group begins: lines whose prompts share the passage after those that all share. */
   readonly groupStarts: Uint32Array;
 }
