@@ -1,16 +1,21 @@
-// What the planner saves: generated questions whose topics follow Zipf's law, planned at once and read by simulated model
-// servers with prefix caches, beside the same questions in the order of their file, in turn to each server.
+// What the planner saves: generated questions whose topics follow Zipf's law, read by simulated model servers with prefix
+// caches; planned at once, beside the order of the file with each server in turn; then planned while they are retrieved,
+// in simulated time, beside one plan for all. And how long planning takes, also where lines share what costs it most.
 //
-//   npm run bench:planner [-- --lines=20000 --seed=1 --set=retrieved.jsonl]
+//   npm run bench:planner [-- --lines=20000 --seed=1 --set=retrieved.jsonl --streamed=8000 --horizon=20000]
 
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { plannedRow } from '../test/fakes/planned-row.ts';
-import { roundRobin, zipfSets } from '../test/fakes/zipf-sets.ts';
+import { planLines } from '../src/planning/plan-lines.ts';
+import { inputOf, plannedRow } from '../test/fakes/planned-row.ts';
+import { BatchSimulation } from '../test/fakes/simulated-batch.ts';
+import { ENDPOINTS, roundRobin, zipfSets } from '../test/fakes/zipf-sets.ts';
 import { machine, report } from './parts/report.ts';
 
 const ORDERS = ['preserve', 'pin_top', 'full'] as const;
 const ASKED = { preserve: 0.81, pin_top: 0.66, full: 0.53 } as const;
+/** How much faster lines are retrieved than the servers read them when all is planned at once. */
+const RETRIEVAL_RATE = 3;
 
 const { values } = parseArgs({
   options: {
@@ -18,28 +23,79 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     /** A file with a JSON list of passages on each line, instead of generated ones. */
     set: { type: 'string', default: '' },
+    /** Lines that are planned while they are retrieved. */
+    streamed: { type: 'string', default: '8000' },
+    horizon: { type: 'string', default: '20000' },
   },
 });
-const all = values.set
-  ? readFileSync(values.set, 'utf8')
-      .trimEnd()
-      .split('\n')
-      .map((line) => (JSON.parse(line) as unknown[]).map(String))
-  : zipfSets(Number(values.lines), Number(values.seed));
+const seed = Number(values.seed);
+const all = values.set ? readSets(values.set) : zipfSets(Number(values.lines), seed);
 
 console.log(machine());
-for (const sets of [all, all.slice(0, 2_000)]) {
+for (const sets of [all, all.slice(0, 2_000)]) measureAtOnce(sets);
+await measureStreamed(zipfSets(Number(values.streamed), seed));
+measureShapes(all.length);
+
+function measureAtOnce(sets: string[][]): void {
   const base = roundRobin(sets);
   for (const order of ORDERS) {
-    const { row, planMs } = plannedRow(sets, order);
-    report(`${sets.length} lines, ${order}`, [
+    const { row, processorMs } = plannedRow(sets, order);
+    report(`${sets.length} lines at once, ${order}`, [
       [
         'prefill work / round-robin',
-        `${(row.work / base.work).toFixed(4)} (asked for 20,000: ${ASKED[order]})`,
+        `${(row.work / base.work).toFixed(4)} (asked of 20,000: ${ASKED[order]})`,
       ],
       ['makespan / round-robin', (row.makespan / base.makespan).toFixed(4)],
-      ['longest / mean busy time', (row.makespan / (row.work / row.busy.length)).toFixed(4)],
-      ['planned and cut in', `${planMs.toFixed(0)} ms`],
+      ['longest / mean busy time', ((ENDPOINTS * row.makespan) / row.work).toFixed(4)],
+      ['processor time of numbering, planning, cutting', `${processorMs.toFixed(0)} ms`],
     ]);
   }
+}
+
+async function measureStreamed(sets: string[][]): Promise<void> {
+  const horizon = Number(values.horizon);
+  for (const contextOrder of ORDERS) {
+    const { row: atOnce } = plannedRow(sets, contextOrder);
+    const arrivalInterval = atOnce.work / sets.length / ENDPOINTS / RETRIEVAL_RATE;
+    const batch = { sets, contextOrder, arrivalInterval, horizon, planTime: arrivalInterval / 50 };
+    const { row, emptyTakes, plannedLines } = await new BatchSimulation(batch).run();
+    report(`${sets.length} lines while they are retrieved, horizon ${horizon}, ${contextOrder}`, [
+      ['prefill work / all planned at once', `${(row.work / atOnce.work).toFixed(4)} (asked of 8,000: 1.15)`],
+      ['longest / mean busy time', `${((ENDPOINTS * row.makespan) / row.work).toFixed(4)} (asked: 1.1)`],
+      ['takes that found nothing, lines held', `${emptyTakes}`],
+      ['plans that a line was in', (plannedLines / sets.length).toFixed(2)],
+    ]);
+  }
+}
+
+/** Lines that share what costs the planner most. */
+function measureShapes(lines: number): void {
+  const places = Array.from({ length: 100 }, (_, place) => place);
+  const shapes: Record<string, (line: number) => readonly string[]> = {
+    'all equal': () => places.map(String),
+    'all distinct': (line) => places.map((place) => `${line}.${place}`),
+    'one passage in all': (line) => places.map((place) => (place === 50 ? 'all' : `${line}.${place}`)),
+    'a chain': (line) => places.map((place) => `${line + place}`),
+    'all but one': (line) => places.filter((place) => place !== line % 100).map(String),
+    'halves of halves': (line) => places.map((place) => `${place}.${(line >> (place % 15)) & 1}`),
+  };
+  for (const [shape, passagesOf] of Object.entries(shapes)) {
+    const sets = Array.from({ length: lines }, (_, line) => passagesOf(line));
+    report(
+      `${lines} lines of 100 passages, ${shape}`,
+      ORDERS.map((order) => [`processor time, ${order}`, `${planningMs(sets, order).toFixed(0)} ms`]),
+    );
+  }
+}
+
+function planningMs(sets: readonly (readonly string[])[], order: (typeof ORDERS)[number]): number {
+  const input = inputOf(sets, order);
+  const before = process.threadCpuUsage();
+  planLines(input);
+  return process.threadCpuUsage(before).user / 1000;
+}
+
+function readSets(path: string): string[][] {
+  const rows = readFileSync(path, 'utf8').trimEnd().split('\n');
+  return rows.map((row) => (JSON.parse(row) as unknown[]).map(String));
 }

@@ -1,9 +1,10 @@
 // Deals the groups of a plan to the endpoints. All get old and young groups, so that the oldest have their turn first
 // everywhere; then the whole is cut into runs of equal cost, which splits a group only where a cut falls inside it.
 //
-// The oldest first, while lines arrive: each group then gathers lines for as long as the horizon allows, and none waits for
-// ever. In simulated time (bench/planner.ts) that cost less than the largest, the smallest, the rarest or the best shared
-// groups first; what gains nothing by waiting is better served when the others have gathered.
+// The oldest first: each group then gathers lines for as long as the horizon allows, and no line waits for ever. Measured
+// as bench/planner.ts does, 60,000 lines with a horizon of 20,000 then cost 1.24 times what one plan for all costs (full);
+// groups of the highest mean age cost 1.26, those of the rarest root 1.36, of the commonest 1.35, the smallest 1.37, the
+// largest 1.40. Without a horizon (8,000 lines) the differences are small: 1.12, and between 1.10 and 1.15 for the others.
 
 import { cutRuns } from './cut-runs.ts';
 import { coldBegun, costOf, type Group, Run } from './run.ts';

@@ -32,7 +32,10 @@ function sharedBegin(one: readonly string[], other: readonly string[]): number {
   return length === -1 ? one.length : length;
 }
 
-const anySets = fc.array(fc.array(fc.constantFrom(...'abcdefgh'), { maxLength: 6 }), { maxLength: 30, size: 'max' });
+const anySets = fc.array(fc.array(fc.constantFrom(...'abcdefgh'), { maxLength: 6 }), {
+  maxLength: 30,
+  size: 'max',
+});
 
 t.test(
   'a plan holds each line once, with its own passages, at the cost of what its predecessor has not read',
