@@ -146,6 +146,23 @@ t.test('while a plan is made lines are taken in order, and what was taken is not
   t.equal(book.takeFor('a'), null);
 });
 
+t.test('a plan can be made in another thread, to which its input is handed over', async (t) => {
+  const inAnotherThread = (input: PlanInput): Plan => {
+    const { offsets, passages, passageCosts, ownCosts, answerTokens } = input;
+    const transfer = [offsets, passages, passageCosts, ownCosts, answerTokens].map(
+      ({ buffer }) => buffer as ArrayBuffer,
+    );
+    return structuredClone(planLines(structuredClone(input, { transfer })));
+  };
+  const namesOf = (book: RunBook<TestLine>) => {
+    addAll(book, interleaved(topic('w', 8), topic('x', 8), topic('y', 8), topic('z', 8)));
+    return take(book, 'a', PLANNED_LINES);
+  };
+  for (const contextOrder of ['preserve', 'pin_top', 'full'] as const) {
+    t.strictSame(namesOf(bookOf({ contextOrder, plan: inAnotherThread })), namesOf(bookOf({ contextOrder })));
+  }
+});
+
 t.test('a line is in a bounded number of plans', async (t) => {
   let planned = 0;
   const book = bookOf({
