@@ -34,13 +34,14 @@ export class FollowedBatch {
     this.ended = this.#follow();
   }
 
-  /** `questionOf` makes the question of each line; its custom_id is its number, from 1 on. */
+  /** `questionOf` makes the question of each line; its custom_id is its number, from 1 on. `query`: options, as in a URL. */
   static async start(
     serviceUrl: string,
     lines: number,
     questionOf: (line: number) => string,
+    query = '',
   ): Promise<FollowedBatch> {
-    const id = await upload(serviceUrl, { form: 'raw', pieces: pieces(lines, questionOf) });
+    const id = await upload(serviceUrl, { form: 'raw', pieces: pieces(lines, questionOf), query });
     return new FollowedBatch(`${serviceUrl}/batches/${id}`);
   }
 

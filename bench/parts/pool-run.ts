@@ -5,27 +5,30 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ServiceProcess } from '../../src/cli/service-process.ts';
 import { FollowedBatch } from './followed-batch.ts';
 import { cpuMs } from './process-figures.ts';
-import type { ServerCounts, SlotServerOptions } from './slot-model-server.ts';
+import type { ServerCounts } from './slot-counts.ts';
+import type { SlotServerOptions } from './slot-model-server.ts';
 import { SlotModels } from './slot-models.ts';
 
-export interface PoolRunOptions extends SlotServerOptions {
+export type PoolRunOptions = SlotServerOptions & {
   readonly servers: number;
   /** As GPU_CONCURRENCY. */
   readonly window: string;
-}
+  /** Further settings of the service; missing: there is no retrieval. */
+  readonly settings?: Readonly<Record<string, string>>;
+};
 
 const POLL_INTERVAL_MS = 50;
 
 export class PoolRun implements AsyncDisposable {
   readonly service: ServiceProcess;
   readonly models: SlotModels;
-  readonly #startedCpuMs: number;
+  readonly #startedCpuMs: Readonly<Record<'service' | 'models', number>>;
   readonly #startedAtMs = performance.now();
 
   private constructor(service: ServiceProcess, models: SlotModels) {
     this.service = service;
     this.models = models;
-    this.#startedCpuMs = cpuMs(service.pid ?? 0);
+    this.#startedCpuMs = { service: cpuMs(service.pid ?? 0), models: cpuMs(models.pid) };
   }
 
   /** Resolves when every server is up. */
@@ -35,7 +38,7 @@ export class PoolRun implements AsyncDisposable {
     const service = new ServiceProcess({
       GPU_ENDPOINTS: models.endpoints,
       GPU_CONCURRENCY: options.window,
-      RAG_MODE: 'off',
+      ...(options.settings ?? { RAG_MODE: 'off' }),
     });
     opened.defer(() => service.stop());
     await service.ready(() => {});
@@ -44,14 +47,15 @@ export class PoolRun implements AsyncDisposable {
     return new PoolRun(service, models);
   }
 
-  /** Runs a batch to its end; `meanwhile` goes on beside it. Everything before it is forgotten. */
+  /** Runs a batch with these options to its end; `meanwhile` goes on beside it. Everything before it is forgotten. */
   async run(
     lines: number,
     questionOf: (line: number) => string = (line) => `What is said about number ${line}?`,
     meanwhile: (batch: FollowedBatch) => Promise<void> = async () => {},
+    query = '',
   ): Promise<FinishedRun> {
-    await this.models.resetCounts();
-    const batch = await FollowedBatch.start(this.service.url, lines, questionOf);
+    await this.models.reset();
+    const batch = await FollowedBatch.start(this.service.url, lines, questionOf, query);
     await Promise.all([batch.ended, meanwhile(batch)]);
     const counts = await this.models.counts();
     return new FinishedRun(batch, counts);
@@ -80,9 +84,17 @@ export class PoolRun implements AsyncDisposable {
     return isUp ? 'up' : 'down';
   }
 
-  /** Of a core, since the start. */
+  /** Of the service, of a core, since the start. */
   get processorShare(): number {
-    const usedMs = cpuMs(this.service.pid ?? 0) - this.#startedCpuMs;
+    return this.#shareOf(cpuMs(this.service.pid ?? 0) - this.#startedCpuMs.service);
+  }
+
+  /** Of all servers. */
+  get modelsProcessorShare(): number {
+    return this.#shareOf(cpuMs(this.models.pid) - this.#startedCpuMs.models);
+  }
+
+  #shareOf(usedMs: number): number {
     return usedMs / (performance.now() - this.#startedAtMs);
   }
 

@@ -1,6 +1,8 @@
-// What a bench prints: the machine that its figures were measured on, and the figures.
+// What a bench prints: the machine that its figures were measured on, and the figures; and the same as a file, in one form
+// for all benches, so that a program can compare runs.
 
-import { availableParallelism, cpus, totalmem } from 'node:os';
+import { writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg, totalmem } from 'node:os';
 
 export function machine(): string {
   const model = cpus()[0]?.model.trim() ?? 'unknown processor';
@@ -11,4 +13,81 @@ export function machine(): string {
 export function report(title: string, rows: readonly (readonly [string, string])[]): void {
   console.log(`\n${title}`);
   for (const [name, value] of rows) console.log(`  ${name.padEnd(40)} ${value}`);
+}
+
+/** Where a figure is to be. */
+export type Target = { readonly atLeast: number } | { readonly atMost: number };
+
+export interface Figure {
+  readonly name: string;
+  /** null: it could not be measured. */
+  readonly value: number | null;
+  /** '' for a ratio or a plain count. */
+  readonly unit: string;
+  /** null: nothing is asked of it. */
+  readonly target: Target | null;
+}
+
+/** A figure as it stands in the file: with the heading of the table that it belongs to. */
+interface Row extends Figure {
+  readonly table: string;
+}
+
+/** What the file holds. */
+export interface FigureFile {
+  readonly title: string;
+  readonly machine: string;
+  /** The machine's load over the last minute, before and after. */
+  readonly load: { readonly before: number; readonly after: number };
+  readonly rows: readonly Row[];
+}
+
+export function figure(name: string, value: number | null, unit = '', target: Target | null = null): Figure {
+  return { name, value: value === null || Number.isNaN(value) ? null : value, unit, target };
+}
+
+/** Prints figures table by table, and keeps them for the file. */
+export class FigureReport {
+  readonly #title: string;
+  readonly #loadBefore = currentLoad();
+  readonly #rows: Row[] = [];
+
+  constructor(title: string) {
+    this.#title = title;
+    console.log(`${title}\n${machine()}, load ${this.#loadBefore.toFixed(1)}`);
+  }
+
+  table(heading: string, figures: readonly Figure[]): void {
+    report(
+      heading,
+      figures.map((one) => [one.name, shown(one)]),
+    );
+    this.#rows.push(...figures.map((one) => ({ table: heading, ...one })));
+  }
+
+  /** Writes the file, if one was asked for. */
+  write(path: string | undefined): void {
+    if (path === undefined) return;
+    const load = { before: this.#loadBefore, after: currentLoad() };
+    const file: FigureFile = { title: this.#title, machine: machine(), load, rows: this.#rows };
+    writeFileSync(path, `${JSON.stringify(file, null, 2)}\n`);
+  }
+}
+
+function shown({ value, unit, target }: Figure): string {
+  if (value === null) return 'not known';
+  const number = Number.isInteger(value) ? String(value) : value.toFixed(Math.abs(value) < 10 ? 3 : 1);
+  return [number, unit, target === null ? '' : askedFor(value, target)].filter(Boolean).join(' ');
+}
+
+function askedFor(value: number, target: Target): string {
+  const [words, isMet] =
+    'atLeast' in target
+      ? [`at least ${target.atLeast}`, value >= target.atLeast]
+      : [`at most ${target.atMost}`, value <= target.atMost];
+  return `(asked: ${words}${isMet ? '' : '; missed'})`;
+}
+
+function currentLoad(): number {
+  return loadavg()[0] ?? Number.NaN;
 }

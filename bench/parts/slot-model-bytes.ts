@@ -4,7 +4,13 @@ export const MODEL = 'simulated';
 
 const WORDS = 'The answer stands in the second passage, which says so in as many words as are needed here.';
 const CONTENT = WORDS.slice(0, Math.ceil(WORDS.length / 4));
-const USAGE = { prompt_tokens: 60, completion_tokens: 24, total_tokens: 84 };
+
+/** What the usage of an answer says. */
+export interface Usage {
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  readonly cachedTokens: number;
+}
 
 const event = (choices: readonly object[], more: object = {}) =>
   `data: ${JSON.stringify({ id: 'chatcmpl-0', object: 'chat.completion.chunk', model: MODEL, choices, ...more })}\n\n`;
@@ -17,14 +23,20 @@ export const FIRST_PIECE = Buffer.from(
   `HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n${chunk(choice({ role: 'assistant', content: '' }))}`,
 );
 
-/** Three of these come on the way. */
+/** These come on the way. */
 export const MIDDLE_PIECE = Buffer.from(chunk(choice({ content: CONTENT })));
 
-export const LAST_PIECE = Buffer.from(
-  `${chunk(choice({ content: CONTENT }) + choice({}, 'stop') + event([], { usage: USAGE }))}${chunk('data: [DONE]\n\n')}0\r\n\r\n`,
-);
+const ENDING = choice({ content: CONTENT }) + choice({}, 'stop');
 
-export const MODELS = jsonResponse('200 OK', { object: 'list', data: [{ id: MODEL, object: 'model' }] });
+export function lastPiece({ promptTokens, completionTokens, cachedTokens }: Usage): string {
+  const usage = {
+    prompt_tokens: promptTokens,
+    completion_tokens: completionTokens,
+    total_tokens: promptTokens + completionTokens,
+    prompt_tokens_details: { cached_tokens: cachedTokens },
+  };
+  return `${chunk(ENDING + event([], { usage }))}${chunk('data: [DONE]\n\n')}0\r\n\r\n`;
+}
 
 const ERRORS = {
   400: jsonResponse('400 Bad Request', errorBody(400, 'the prompt cannot be used', 'BadRequestError')),
@@ -42,9 +54,17 @@ function errorBody(code: number, message: string, type: string): object {
   return { error: { object: 'error', message, type, code } };
 }
 
+/** A body that is a text goes as it is. */
+export function okResponse(body: object | string): Buffer {
+  return typeof body === 'string' ? response('200 OK', 'text/plain', body) : jsonResponse('200 OK', body);
+}
+
 function jsonResponse(status: string, body: object): Buffer {
-  const text = JSON.stringify(body);
+  return response(status, 'application/json', JSON.stringify(body));
+}
+
+function response(status: string, type: string, body: string): Buffer {
   return Buffer.from(
-    `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
+    `HTTP/1.1 ${status}\r\ncontent-type: ${type}\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
 }

@@ -1,87 +1,85 @@
-// A model server as a pool sees one: it works on so many requests at a time, each of which takes its time, and keeps the
-// others in a queue, first come, first served. It streams its answers, cheaply: it shares the machine with what is measured.
+// A model server as a pool sees one: it works on so many requests at a time and keeps the others in a queue, first come,
+// first served. Its answers take their time as its pace has it: each its own, or as on a GPU that all share, with a KV cache.
+// It streams them, cheaply: it shares the machine with what is measured.
 
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import { errorResponse, FIRST_PIECE, LAST_PIECE, MIDDLE_PIECE, MODELS } from './slot-model-bytes.ts';
+import { type LengthOptions, relativeLength } from './slot-answer-lengths.ts';
+import { type ServerCounts, SlotCounts } from './slot-counts.ts';
+import type { GpuOptions } from './slot-gpu.ts';
+import { GpuPace } from './slot-gpu-pace.ts';
+import { errorResponse, FIRST_PIECE, lastPiece, MIDDLE_PIECE, okResponse } from './slot-model-bytes.ts';
+import type { Job, Pace, PaceEvents } from './slot-pace.ts';
+import { promptOf } from './slot-prompt.ts';
+import { answerAbout, type SimulatedKind } from './slot-server-kinds.ts';
+import { TimedPace } from './slot-timed-pace.ts';
 
-export interface SlotServerOptions {
+interface CommonOptions extends LengthOptions {
   /** Requests worked on at a time. */
   readonly slots: number;
-  /** Mean time that an answer takes. */
-  readonly answerMs: number;
-  /** 0: all answers take the same time; above: some take much longer, as the sigma of a log-normal distribution. */
-  readonly spread: number;
-  readonly seed: number;
+  /** Missing: generic. */
+  readonly kind?: SimulatedKind;
 }
 
-export interface ServerCounts {
-  readonly requests: number;
-  readonly answered: number;
-  /** Requests whose connection was gone before their answer was complete. */
-  readonly aborted: number;
-  /** Requests answered with an error. */
-  readonly refused: number;
-  /** Sum over the slots of the time that they were in use. */
-  readonly busySlotMs: number;
-  readonly longestQueue: number;
-  /** Unix time; null: none has come. */
-  readonly firstRequestAtMs: number | null;
-}
+/** With `answerMs` each answer takes its own time, so much in the mean; with `gpu` as long as a GPU takes for its tokens. */
+export type SlotServerOptions = CommonOptions &
+  (
+    | { readonly answerMs: number; readonly gpu?: undefined }
+    | {
+        readonly gpu: Omit<GpuOptions, 'slots' | 'isSharedAtOnce'>;
+        /** In the mean. */
+        readonly answerTokens: number;
+      }
+  );
 
-interface Job {
-  readonly socket: Socket;
-  readonly durationMs: number;
-  startedAtMs: number;
-  timer: NodeJS.Timeout | null;
+interface Taken {
+  readonly job: Job;
+  hasSlot: boolean;
+  cachedTokens: number;
 }
 
 /** A prompt with this in it is answered with 400 by every server. */
 export const REFUSED_MARK = 'REFUSED-BY-EVERY-SERVER';
 
 const HEAD_END = Buffer.from('\r\n\r\n');
-const PIECES = 4;
-/** Times the mean. */
-const LONGEST = 20;
-const NO_COUNTS: ServerCounts = {
-  requests: 0,
-  answered: 0,
-  aborted: 0,
-  refused: 0,
-  busySlotMs: 0,
-  longestQueue: 0,
-  firstRequestAtMs: null,
-};
+/** Of answers that take their own time, whatever their tokens. */
+const ANSWER_TOKENS = 24;
+/** Of a server without a cache: room for whatever comes. */
+const KV_CAPACITY_TOKENS = 1_000_000;
 
 export class SlotModelServer {
   readonly #port: number;
   readonly #options: SlotServerOptions;
   readonly #sockets = new Set<Socket>();
-  readonly #running = new Map<Socket, Job>();
-  readonly #waiting = new Map<Socket, Job>();
+  /** At most one of each connection. */
+  readonly #taken = new Map<Socket, Taken>();
+  readonly #counts = new SlotCounts();
+  #pace: Pace;
   #server: Server | null = null;
-  #counts = { ...NO_COUNTS };
-  #slowness = 1;
   #refusal: number | null = null;
 
   constructor(port: number, options: SlotServerOptions) {
     this.#port = port;
     this.#options = options;
+    this.#pace = this.#newPace();
   }
 
   get counts(): ServerCounts {
-    const nowMs = performance.now();
-    const running = [...this.#running.values()].reduce((sum, job) => sum + nowMs - job.startedAtMs, 0);
-    return { ...this.#counts, busySlotMs: this.#counts.busySlotMs + running };
+    return this.#counts.all;
   }
 
-  resetCounts(): void {
-    this.#counts = { ...NO_COUNTS };
+  /** Forgets what it has counted, and what it has in its cache if nothing runs. */
+  reset(): void {
+    this.#counts.reset();
+    if (this.#taken.size > 0) return;
+    const { slowness } = this.#pace;
+    this.#pace = this.#newPace();
+    this.#pace.slowness = slowness;
   }
 
   /** Answers take so many times their time from now on. */
   slowDown(factor: number): void {
-    this.#slowness = factor;
+    this.#pace.slowness = factor;
   }
 
   /** Answers everything with this status from now on, and at once; null: works as it should. */
@@ -100,6 +98,14 @@ export class SlotModelServer {
     this.#server?.close();
     this.#server = null;
     for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #newPace(): Pace {
+    const options = this.#options;
+    const { slots } = options;
+    const events = this.#events();
+    if (options.gpu === undefined) return new TimedPace({ slots, answerMs: options.answerMs }, events);
+    return new GpuPace({ ...options.gpu, slots, isSharedAtOnce: options.kind === 'vllm' }, events);
   }
 
   /** Requests of a connection come one after the other, each with a content-length or without a body. */
@@ -126,78 +132,72 @@ export class SlotModelServer {
   }
 
   #take(socket: Socket, head: string, body: Buffer): void {
-    if (head.startsWith('GET')) {
-      const isRefused = this.#refusal === 401;
-      const isKnown = head.startsWith('GET /v1/models ');
-      socket.write(isRefused ? errorResponse(401) : isKnown ? MODELS : errorResponse(404));
-      return;
-    }
-    this.#counts.requests += 1;
-    this.#counts.firstRequestAtMs ??= Date.now();
+    const [, path = ''] = head.split(' ', 2);
+    if (path === '/v1/chat/completions') this.#takeChat(socket, body);
+    else socket.write(this.#refusal === 401 ? errorResponse(401) : this.#about(path));
+  }
+
+  #about(path: string): Buffer {
+    const { slots, kind = 'generic', gpu } = this.#options;
+    const { running, waiting } = this.#pace;
+    const kvCapacityTokens = gpu?.kvCapacityTokens ?? KV_CAPACITY_TOKENS;
+    const report = { slots, kvCapacityTokens, running, waiting };
+    const answer = answerAbout(kind, path.split('?', 1)[0] ?? '', report);
+    return answer === null ? errorResponse(404) : okResponse(answer);
+  }
+
+  #takeChat(socket: Socket, body: Buffer): void {
+    this.#counts.request();
     const refusal = this.#refusal ?? (body.includes(REFUSED_MARK) ? 400 : null);
     if (refusal !== null) {
-      this.#counts.refused += 1;
+      this.#counts.add('refused');
       socket.write(errorResponse(refusal));
       return;
     }
-    const durationMs = this.#options.answerMs * this.#slowness * this.#lengthOf(body);
-    this.#waiting.set(socket, { socket, durationMs, startedAtMs: 0, timer: null });
-    this.#fillSlots();
-    this.#counts.longestQueue = Math.max(this.#counts.longestQueue, this.#waiting.size);
+    const prompt = promptOf(JSON.parse(body.toString()).messages);
+    const length = relativeLength(prompt.question, this.#options);
+    const answerTokens = this.#options.gpu === undefined ? ANSWER_TOKENS : this.#options.answerTokens;
+    const job = { socket, prompt, length, answerTokens: Math.max(1, Math.round(length * answerTokens)) };
+    this.#taken.set(socket, { job, hasSlot: false, cachedTokens: 0 });
+    this.#pace.add(job);
+    this.#counts.queue(this.#pace.waiting);
   }
 
-  #fillSlots(): void {
-    for (const [socket, job] of this.#waiting) {
-      if (this.#running.size >= this.#options.slots) return;
-      this.#waiting.delete(socket);
-      this.#running.set(socket, job);
-      job.startedAtMs = performance.now();
-      socket.write(FIRST_PIECE);
-      this.#scheduleStep(job, 1);
-    }
-  }
-
-  #scheduleStep(job: Job, step: number): void {
-    // From the start on: timers that are late do not add up.
-    const dueMs = job.startedAtMs + (job.durationMs * step) / PIECES;
-    const run = () => (step === PIECES ? this.#finish(job) : this.#write(job, step));
-    job.timer = setTimeout(run, Math.max(0, dueMs - performance.now()));
-  }
-
-  #write(job: Job, step: number): void {
-    job.socket.write(MIDDLE_PIECE);
-    this.#scheduleStep(job, step + 1);
-  }
-
-  #finish(job: Job): void {
-    job.socket.write(LAST_PIECE);
-    this.#counts.answered += 1;
-    this.#leaveSlot(job);
+  /** Of a job whose connection has gone in the meantime nothing is to be heard any more. */
+  #events(): PaceEvents {
+    const isThere = ({ socket }: Job) => this.#taken.has(socket);
+    return {
+      started: ({ socket }, cachedTokens) => {
+        const taken = this.#taken.get(socket);
+        if (!taken) return;
+        taken.hasSlot = true;
+        taken.cachedTokens = cachedTokens;
+        this.#counts.take();
+        this.#counts.add('cachedTokens', cachedTokens);
+      },
+      begun: (job) => void (isThere(job) && job.socket.write(FIRST_PIECE)),
+      continued: (job) => void (isThere(job) && job.socket.write(MIDDLE_PIECE)),
+      done: ({ socket, prompt, answerTokens }) => {
+        const taken = this.#taken.get(socket);
+        if (!taken) return;
+        this.#taken.delete(socket);
+        this.#counts.leave();
+        this.#counts.add('answered');
+        const { cachedTokens } = taken;
+        socket.write(
+          lastPiece({ promptTokens: prompt.tokens, completionTokens: answerTokens, cachedTokens }),
+        );
+      },
+      prefilled: (tokens) => this.#counts.add('prefilledTokens', tokens),
+    };
   }
 
   #abort(socket: Socket): void {
-    const job = this.#running.get(socket);
-    if (job || this.#waiting.delete(socket)) this.#counts.aborted += 1;
-    if (!job) return;
-    if (job.timer) clearTimeout(job.timer);
-    this.#leaveSlot(job);
-  }
-
-  #leaveSlot(job: Job): void {
-    this.#running.delete(job.socket);
-    this.#counts.busySlotMs += performance.now() - job.startedAtMs;
-    this.#fillSlots();
-  }
-
-  /** Relative to the mean: drawn by the request itself, so that it is the same at every server and in every run. */
-  #lengthOf(body: Buffer): number {
-    const { spread, seed } = this.#options;
-    if (spread === 0) return 1;
-    // FNV-1a, then two uniform numbers out of its halves, then Box and Muller's normal one.
-    let hash = 2_166_136_261 ^ seed;
-    for (const byte of body) hash = Math.imul(hash ^ byte, 16_777_619);
-    const [low, high] = [(hash & 0xffff) + 1, ((hash >>> 16) & 0xffff) + 1].map((half) => half / 65_537);
-    const normal = Math.sqrt(-2 * Math.log(low ?? 1)) * Math.cos(2 * Math.PI * (high ?? 1));
-    return Math.min(LONGEST, Math.exp(spread * normal - spread ** 2 / 2));
+    const taken = this.#taken.get(socket);
+    if (!taken) return;
+    this.#taken.delete(socket);
+    this.#counts.add('aborted');
+    if (taken.hasSlot) this.#counts.leave();
+    this.#pace.remove(taken.job);
   }
 }

@@ -44,8 +44,8 @@ async function obey({ id, action, server: index, value }: Command): Promise<void
     case 'refuse-all':
       server.refuseAll(value);
       break;
-    case 'reset-counts':
-      server.resetCounts();
+    case 'reset':
+      server.reset();
       break;
     case 'counts':
       break;

@@ -3,12 +3,13 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { ServerCounts, SlotServerOptions } from './slot-model-server.ts';
+import type { ServerCounts } from './slot-counts.ts';
+import type { SlotServerOptions } from './slot-model-server.ts';
 
 export interface Command {
   readonly id: number;
   readonly server: number;
-  readonly action: 'start' | 'stop' | 'slow-down' | 'refuse-all' | 'reset-counts' | 'counts';
+  readonly action: 'start' | 'stop' | 'slow-down' | 'refuse-all' | 'reset' | 'counts';
   readonly value: number | null;
 }
 
@@ -44,6 +45,11 @@ export class SlotModels implements AsyncDisposable {
     return new SlotModels(number, child, Number(basePort));
   }
 
+  /** Of the process that all servers are in. */
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   /** As for GPU_ENDPOINTS. */
   get endpoints(): string {
     const urls = Array.from(
@@ -71,8 +77,9 @@ export class SlotModels implements AsyncDisposable {
     await this.#tell('refuse-all', index, status);
   }
 
-  async resetCounts(): Promise<void> {
-    await this.#tellAll('reset-counts');
+  /** Their counts, and what they have in their caches. */
+  async reset(): Promise<void> {
+    await this.#tellAll('reset');
   }
 
   async counts(): Promise<ServerCounts[]> {

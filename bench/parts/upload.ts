@@ -14,14 +14,19 @@ const FORM_TAIL = `\r\n--${BOUNDARY}--\r\n`;
 export interface UploadRequest {
   readonly form: UploadForm;
   readonly pieces: Iterable<Buffer> | AsyncIterable<Buffer>;
+  /** Options of the batch, as in a URL behind its question mark. */
+  readonly query?: string;
   /** Breaks it off. */
   readonly signal?: AbortSignal;
 }
 
 /** Uploads the pieces as one batch and answers its id. Throws what the service said when it refuses. */
-export async function upload(serviceUrl: string, { form, pieces, signal }: UploadRequest): Promise<string> {
+export async function upload(
+  serviceUrl: string,
+  { form, pieces, query = '', signal }: UploadRequest,
+): Promise<string> {
   const type = form === 'raw' ? 'application/x-ndjson' : `multipart/form-data; boundary=${BOUNDARY}`;
-  const post = request(`${serviceUrl}/batches`, {
+  const post = request(`${serviceUrl}/batches?${query}`, {
     method: 'POST',
     headers: { 'content-type': type },
     ...(signal ? { signal } : {}),
