@@ -98,7 +98,7 @@ export class GeneratedCorpus {
 }
 
 /** Words that differ, and that no stemmer makes one of. */
-function makeWords(random: () => number, count: number): string[] {
+export function makeWords(random: () => number, count: number): string[] {
   const pick = (letters: string) => letters[Math.floor(random() * letters.length)] ?? '';
   const words = new Set<string>();
   while (words.size < count) {

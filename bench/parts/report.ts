@@ -12,7 +12,8 @@ export function machine(): string {
 
 export function report(title: string, rows: readonly (readonly [string, string])[]): void {
   console.log(`\n${title}`);
-  for (const [name, value] of rows) console.log(`  ${name.padEnd(40)} ${value}`);
+  const width = Math.max(40, ...rows.map(([name]) => name.length));
+  for (const [name, value] of rows) console.log(`  ${name.padEnd(width)} ${value}`);
 }
 
 /** Where a figure is to be. */
@@ -28,17 +29,18 @@ export interface Figure {
   readonly target: Target | null;
 }
 
-/** A figure as it stands in the file: with the heading of the table that it belongs to. */
+/** A figure as it stands in the file. */
 interface Row extends Figure {
+  /** The heading of the table that it belongs to. */
   readonly table: string;
+  /** Of the machine over the last minute, when the table was made. */
+  readonly load: number;
 }
 
 /** What the file holds. */
 export interface FigureFile {
   readonly title: string;
   readonly machine: string;
-  /** The machine's load over the last minute, before and after. */
-  readonly load: { readonly before: number; readonly after: number };
   readonly rows: readonly Row[];
 }
 
@@ -49,43 +51,45 @@ export function figure(name: string, value: number | null, unit = '', target: Ta
 /** Prints figures table by table, and keeps them for the file. */
 export class FigureReport {
   readonly #title: string;
-  readonly #loadBefore = currentLoad();
   readonly #rows: Row[] = [];
 
   constructor(title: string) {
     this.#title = title;
-    console.log(`${title}\n${machine()}, load ${this.#loadBefore.toFixed(1)}`);
+    console.log(`${title}\n${machine()}, load ${currentLoad().toFixed(1)}`);
   }
 
   table(heading: string, figures: readonly Figure[]): void {
+    const load = currentLoad();
     report(
-      heading,
+      `${heading} (load ${load.toFixed(1)})`,
       figures.map((one) => [one.name, shown(one)]),
     );
-    this.#rows.push(...figures.map((one) => ({ table: heading, ...one })));
+    this.#rows.push(...figures.map((one) => ({ table: heading, load, ...one })));
   }
 
   /** Writes the file, if one was asked for. */
   write(path: string | undefined): void {
     if (path === undefined) return;
-    const load = { before: this.#loadBefore, after: currentLoad() };
-    const file: FigureFile = { title: this.#title, machine: machine(), load, rows: this.#rows };
+    const file: FigureFile = { title: this.#title, machine: machine(), rows: this.#rows };
     writeFileSync(path, `${JSON.stringify(file, null, 2)}\n`);
   }
 }
 
 function shown({ value, unit, target }: Figure): string {
   if (value === null) return 'not known';
-  const number = Number.isInteger(value) ? String(value) : value.toFixed(Math.abs(value) < 10 ? 3 : 1);
-  return [number, unit, target === null ? '' : askedFor(value, target)].filter(Boolean).join(' ');
+  return [rounded(value), unit, target === null ? '' : askedFor(value, target)].filter(Boolean).join(' ');
 }
 
 function askedFor(value: number, target: Target): string {
   const [words, isMet] =
     'atLeast' in target
-      ? [`at least ${target.atLeast}`, value >= target.atLeast]
-      : [`at most ${target.atMost}`, value <= target.atMost];
+      ? [`at least ${rounded(target.atLeast)}`, value >= target.atLeast]
+      : [`at most ${rounded(target.atMost)}`, value <= target.atMost];
   return `(asked: ${words}${isMet ? '' : '; missed'})`;
+}
+
+function rounded(value: number): string {
+  return Number.isInteger(value) ? String(value) : value.toFixed(Math.abs(value) < 10 ? 3 : 1);
 }
 
 function currentLoad(): number {

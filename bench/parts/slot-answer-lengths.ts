@@ -28,6 +28,11 @@ export function relativeLength(question: string, { shape, spread, seed }: Length
   return Math.min(LONGEST, Math.exp(spread * normal - spread ** 2 / 2));
 }
 
+/** Of the answer, with this mean of all. */
+export function answerTokensOf(question: string, lengths: LengthOptions, meanTokens: number): number {
+  return Math.max(1, Math.round(meanTokens * relativeLength(question, lengths)));
+}
+
 /** FNV-1a (G. Fowler, L. C. Noll, K.-P. Vo) over UTF-16 units, its bits mixed as at the end of MurmurHash3 (A. Appleby). */
 function hashOf(text: string, seed: number): number {
   let hash = 2_166_136_261 ^ seed;

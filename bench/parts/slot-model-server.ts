@@ -4,7 +4,7 @@
 
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import { type LengthOptions, relativeLength } from './slot-answer-lengths.ts';
+import { answerTokensOf, type LengthOptions, relativeLength } from './slot-answer-lengths.ts';
 import { type ServerCounts, SlotCounts } from './slot-counts.ts';
 import type { GpuOptions } from './slot-gpu.ts';
 import { GpuPace } from './slot-gpu-pace.ts';
@@ -155,9 +155,13 @@ export class SlotModelServer {
       return;
     }
     const prompt = promptOf(JSON.parse(body.toString()).messages);
-    const length = relativeLength(prompt.question, this.#options);
-    const answerTokens = this.#options.gpu === undefined ? ANSWER_TOKENS : this.#options.answerTokens;
-    const job = { socket, prompt, length, answerTokens: Math.max(1, Math.round(length * answerTokens)) };
+    const meanTokens = this.#options.gpu === undefined ? ANSWER_TOKENS : this.#options.answerTokens;
+    const job = {
+      socket,
+      prompt,
+      length: relativeLength(prompt.question, this.#options),
+      answerTokens: answerTokensOf(prompt.question, this.#options, meanTokens),
+    };
     this.#taken.set(socket, { job, hasSlot: false, cachedTokens: 0 });
     this.#pace.add(job);
     this.#counts.queue(this.#pace.waiting);
