@@ -3,7 +3,7 @@
 // the lower bound is exact, and so is what an ideal dispatcher without foreknowledge makes of the same lengths in the same
 // order of arrival.
 //
-//   npm run bench:makespan [-- --servers=1,2,4,8 --shapes=uniform,long-tailed --lines=20000 --slots=32 --answer=600
+//   npm run bench:makespan [-- --servers=1,2,4,8 --shapes=uniform,long-tailed --lines=20000 --slots=32 --answer=1000
 //     --uniform-spread=0.5 --sigma=1 --window=32 --kind=generic --json=<file>]
 //
 // --lines is for the most servers; fewer servers get fewer lines, so that every batch takes about as long.
@@ -22,7 +22,7 @@ const { values } = parseArgs({
     lines: { type: 'string', default: '20000' },
     slots: { type: 'string', default: '32' },
     /** Milliseconds, in the mean. */
-    answer: { type: 'string', default: '600' },
+    answer: { type: 'string', default: '1000' },
     'uniform-spread': { type: 'string', default: '0.5' },
     sigma: { type: 'string', default: '1' },
     window: { type: 'string', default: '32' },

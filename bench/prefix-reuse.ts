@@ -4,7 +4,7 @@
 // simulated servers, fed without any loss of time.
 //
 //   npm run bench:prefix [-- --orders=default,preserve,pin_top,full --lines=8000 --servers=8 --slots=16 --kv-tokens=32000
-//     --kind=sglang --topics=300 --passages=12 --exponent=1 --share=0.16 --shape=uniform --spread=0.5 --json=<file>]
+//     --kind=sglang --topics=300 --passages=24 --exponent=1 --share=0.16 --shape=uniform --spread=0.5 --json=<file>]
 //
 // --orders: values of context_order; `default` names none. --share: what the servers would answer in round-robin, as a share
 // of the rate at which the service retrieves; an order that saves half of the work asks for up to twice as much.
@@ -36,7 +36,7 @@ const { values } = parseArgs({
     'kv-tokens': { type: 'string', default: '32000' },
     kind: { type: 'string', default: 'sglang' },
     topics: { type: 'string', default: '300' },
-    passages: { type: 'string', default: '12' },
+    passages: { type: 'string', default: '24' },
     exponent: { type: 'string', default: '1' },
     share: { type: 'string', default: '0.16' },
     shape: { type: 'string', default: 'uniform' },

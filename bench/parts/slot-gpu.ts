@@ -84,15 +84,12 @@ export class Gpu<Request extends GpuRequest> {
     if (this.#running.size + this.#waiting.size === 0) return null;
     const decoding = [...this.#running.values()].filter(({ toPrefill }) => toPrefill === 0);
     let budget = chunkTokens;
-    const begun: Request[] = [];
+    const begun: Running<Request>[] = [];
     const prefill = (running: Running<Request>) => {
       const tokens = Math.min(budget, running.toPrefill);
       running.toPrefill -= tokens;
       budget -= tokens;
-      if (running.toPrefill > 0) return;
-      this.#cache.share(running.held, running.request.prompt.blocks);
-      running.madeTokens = 1;
-      begun.push(running.request);
+      if (running.toPrefill === 0) begun.push(running);
     };
     // At most one has been left half done by the step before.
     for (const running of this.#running.values()) if (running.toPrefill > 0) prefill(running);
@@ -103,7 +100,9 @@ export class Gpu<Request extends GpuRequest> {
       admitted.push(running);
       prefill(running);
     }
-    for (const running of decoding) running.madeTokens += 1;
+    // Not before the step's end: requests of one step do not share what none had before it.
+    for (const { held, request } of begun) this.#cache.share(held, request.prompt.blocks);
+    for (const running of [...begun, ...decoding]) running.madeTokens += 1;
     const ended = [...this.#running.values()].filter(
       ({ madeTokens, request }) => madeTokens >= request.answerTokens,
     );
@@ -113,7 +112,7 @@ export class Gpu<Request extends GpuRequest> {
       durationMs: stepMs + prefilledTokens / prefillTokensPerMs + decoding.length * decodeMs,
       prefilledTokens,
       admitted: admitted.map(({ request, cachedTokens }) => ({ request, cachedTokens })),
-      begun,
+      begun: begun.map(({ request }) => request),
       done: ended.map(({ request }) => request),
     };
   }
