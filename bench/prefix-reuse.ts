@@ -57,6 +57,13 @@ const gpu = {
   chunkTokens: 2048,
 };
 const ANSWER_TOKENS = 40;
+/** What a server takes for a token when all its slots are in use. */
+const PLAN_COSTS = {
+  prefill: 1 / gpu.prefillTokensPerMs,
+  decode: gpu.stepMs / slots + gpu.decodeMs,
+  questionTokens: 20,
+  answerTokens: ANSWER_TOKENS,
+};
 const TOP_K = 5;
 /** Asked to find out how fast the service retrieves; none of them is asked later. */
 const RATE_QUESTIONS = { first: 1_000_000, count: 2_000 };
@@ -128,7 +135,7 @@ async function measure(order: string): Promise<void> {
   firstSets ??= batch.sets;
   const { sets } = batch;
   const dealt = simulateRuns(gpuOptions(), slots, roundRobin(sets, questionOf));
-  const plan = plannedRuns(sets, order, servers);
+  const plan = plannedRuns(sets, order === 'default' ? 'preserve' : order, servers, PLAN_COSTS);
   const planned = plan === null ? null : simulateRuns(gpuOptions(), slots, plan.map(requestsOf));
   report.table(`context_order=${order}`, [
     ...batchFigures(batch),

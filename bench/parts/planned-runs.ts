@@ -10,11 +10,21 @@ export interface PlannedLine {
   readonly passages: readonly Passage[];
 }
 
+/** What a planner is told beside the passages, the same for all lines. */
+export interface PlanCosts {
+  /** Of a token, in any unit of time. */
+  readonly prefill: number;
+  readonly decode: number;
+  readonly questionTokens: number;
+  readonly answerTokens: number;
+}
+
 /** By server, its lines in their order. null: there is no planner yet. */
 export function plannedRuns(
   _sets: readonly (readonly Passage[])[],
   _contextOrder: string,
   _servers: number,
+  _costs: PlanCosts,
 ): PlannedLine[][] | null {
   return null;
 }
