@@ -7,6 +7,7 @@
 //   retrieve  with retrieval, beside a bare loop that asks the service's own Chroma for the same vectors
 //
 //   npm run bench:overhead [-- --parts=off,retrieve --lines=10000 --questions=1500 --rounds=3 --concurrency=64 --bullmq=<folder>]
+//   npm run bench:overhead -- --profile=<folder>   where the service's processor time goes with rag_mode=off, and no more
 
 import { createWriteStream, mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -25,7 +26,8 @@ import { questionPieces } from './parts/question-lines.ts';
 import { hasRedis, RedisServer } from './parts/redis-server.ts';
 import { machine } from './parts/report.ts';
 import { type Asked, CorpusFile, ServiceChroma } from './parts/retrieval-side.ts';
-import { cpuMsByThread } from './parts/thread-figures.ts';
+import { profileService } from './parts/service-profile.ts';
+import { cpuMsByKind } from './parts/thread-figures.ts';
 
 const TOP_K = 5;
 /** Vectors a call of the loop that asks Chroma, and calls at a time; see bench:retrieval-cost for others. */
@@ -47,16 +49,22 @@ const { values } = parseArgs({
     concurrency: { type: 'string', default: '64' },
     /** Where BullMQ is installed. */
     bullmq: { type: 'string', default: import.meta.dirname },
+    /** Where the profiles of the service's threads are left. */
+    profile: { type: 'string' },
   },
 });
 const rounds = Number(values.rounds);
-const parts: Readonly<Record<string, () => Promise<void>>> = { off: measureOff, retrieve: measureRetrieval };
+const parts: Readonly<Record<string, () => Promise<void>>> = {
+  off: measureOff,
+  retrieve: measureRetrieval,
+  profile: profileOff,
+};
 
 await using opened = new AsyncDisposableStack();
 const folder = mkdtempSync(join(tmpdir(), 'ragmill-bench-'));
 opened.defer(() => rmSync(folder, { recursive: true }));
 console.log(`${machine()}, load ${loadavg()[0]?.toFixed(1)}`);
-for (const name of values.parts.split(',')) {
+for (const name of values.profile === undefined ? values.parts.split(',') : ['profile']) {
   const part = parts[name];
   if (!part) throw new Error(`there is no part ${name}; there are ${Object.keys(parts).join()}`);
   await part();
@@ -100,9 +108,9 @@ async function measureOff(): Promise<void> {
     costs: [],
   };
   console.log(`\nrag_mode=off, ${lines} lines of 1 kB, ${values.concurrency} calls at a time, each round`);
-  const threadsBefore = cpuMsByThread(pid);
+  const threadsBefore = cpuMsByKind(pid);
   await takeTurns(queue ? [running, loop, queue] : [running, loop], rounds);
-  const threads = [...cpuMsByThread(pid)].map(([name, ms]): Figure => {
+  const threads = [...cpuMsByKind(pid)].map(([name, ms]): Figure => {
     return {
       name,
       value: (1000 * (ms - (threadsBefore.get(name) ?? 0))) / (rounds * lines),
@@ -120,6 +128,19 @@ async function measureOff(): Promise<void> {
   ]);
   reportFigures('the service by thread', threads);
   if (!(ratio <= RATIO_MAX)) process.exitCode = 1;
+}
+
+async function profileOff(): Promise<void> {
+  await using model = await startInstantModel();
+  const path = join(folder, 'lines.jsonl');
+  const lines = Number(values.lines);
+  await writeFile(path, questionPieces(lines));
+  await profileService({
+    settings: { GPU_ENDPOINTS: model.url, GPU_CONCURRENCY: values.concurrency, RAG_MODE: 'off' },
+    path,
+    lines,
+    folder: values.profile ?? folder,
+  });
 }
 
 async function measureRetrieval(): Promise<void> {
