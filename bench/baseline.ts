@@ -6,7 +6,7 @@
 //   wide     a server has four times as many slots as workers
 //   death    one of the servers dies at 30 % of the results, for good
 //
-//   npm run bench:baseline [-- --scenarios=uniform,tailed,wide,death --rounds=2 --seconds=10 --servers=4 --workers=8 --answer=250]
+//   npm run bench:baseline [-- --scenarios=uniform,tailed,wide,death --rounds=2 --seconds=8 --servers=4 --workers=8 --answer=250]
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
@@ -56,7 +56,7 @@ const { values } = parseArgs({
     scenarios: { type: 'string', default: 'uniform,tailed,wide,death' },
     rounds: { type: 'string', default: '2' },
     /** What the workers need at best, all answers of the same length. */
-    seconds: { type: 'string', default: '10' },
+    seconds: { type: 'string', default: '8' },
     servers: { type: 'string', default: '4' },
     /** Of each server. */
     workers: { type: 'string', default: '8' },
