@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { ServiceProcess } from '../src/cli/service-process.ts';
-import { type Figure, median, reportFigures } from './parts/figures.ts';
+import { type Figure, figure, median, reportFigures } from './parts/figures.ts';
 import { FollowedBatch } from './parts/followed-batch.ts';
 import { machine } from './parts/report.ts';
 import { CorpusFile, ServiceChroma } from './parts/retrieval-side.ts';
@@ -211,19 +211,24 @@ function figuresOf(contenders: readonly Contender[]): Figure[] {
   const of = ({ runs }: Contender, value: (run: Run) => number) => median(runs.map(value));
   const [service] = contenders;
   return contenders.flatMap((one) => [
-    { name: `${one.name}: makespan`, value: of(one, ({ makespanMs }) => makespanMs / 1000), unit: 's' },
-    {
-      name: `${one.name}: makespan / bound`,
-      value: of(one, ({ makespanMs, boundMs }) => makespanMs / boundMs),
-      unit: '',
-    },
+    figure(
+      `${one.name}: makespan`,
+      of(one, ({ makespanMs }) => makespanMs / 1000),
+      's',
+    ),
+    figure(
+      `${one.name}: makespan / bound`,
+      of(one, ({ makespanMs, boundMs }) => makespanMs / boundMs),
+    ),
     ...(service && one !== service ? [ratioFigure(one, service)] : []),
-    {
-      name: `${one.name}: longest queue at a server`,
-      value: of(one, ({ longestQueue }) => longestQueue),
-      unit: '',
-    },
-    { name: `${one.name}: lines lost`, value: of(one, ({ lost }) => lost), unit: '' },
+    figure(
+      `${one.name}: longest queue at a server`,
+      of(one, ({ longestQueue }) => longestQueue),
+    ),
+    figure(
+      `${one.name}: lines lost`,
+      of(one, ({ lost }) => lost),
+    ),
   ]);
 }
 
@@ -234,5 +239,5 @@ function ratioFigure(one: Contender, service: Contender): Figure {
     const other = service.runs[round];
     return other ? perLine(run) / perLine(other) : Number.NaN;
   });
-  return { name: `${one.name}: time an answered line / the service's`, value: median(ratios), unit: '' };
+  return figure(`${one.name}: time an answered line / the service's`, median(ratios));
 }

@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util';
 import { ServiceProcess } from '../src/cli/service-process.ts';
 import { answerByService } from './parts/answered-file.ts';
 import { type Contender, takeTurns, totals } from './parts/contenders.ts';
-import { type Figure, median, reportFigures } from './parts/figures.ts';
+import { type Figure, figure, median, reportFigures } from './parts/figures.ts';
 import { startInstantModel } from './parts/instant-model.ts';
 import { questionPieces } from './parts/question-lines.ts';
 import { machine } from './parts/report.ts';
@@ -77,11 +77,11 @@ async function fileOf(lines: number): Promise<string> {
 }
 
 function figureOf(one: Contender): Figure {
-  return { name: one.name, value: median(totals(one)), unit: 'µs a line' };
+  return figure(one.name, median(totals(one)), 'µs a line');
 }
 
 function ratioOf(one: Contender, smallest: Contender): Figure {
   const base = totals(smallest);
   const ratios = totals(one).map((us, round) => us / (base[round] ?? Number.NaN));
-  return { name: one.name, value: median(ratios), unit: '' };
+  return figure(one.name, median(ratios));
 }

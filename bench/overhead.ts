@@ -3,7 +3,7 @@
 //
 //   off       rag_mode=off, beside a bare loop that makes the same calls and keeps nothing, and beside a plain BullMQ worker
 //             where `redis-server` is on the PATH and BullMQ can be found: `npm install --prefix <folder> bullmq ioredis`,
-//             then --bullmq=<folder>
+//             then --bullmq=<folder>. Redis writes its log to the disk once a second; the service commits before it answers
 //   retrieve  with retrieval, beside a bare loop that asks the service's own Chroma for the same vectors
 //
 //   npm run bench:overhead [-- --parts=off,retrieve --lines=10000 --questions=1500 --rounds=3 --concurrency=64 --bullmq=<folder>]
@@ -19,7 +19,7 @@ import { parseArgs } from 'node:util';
 import { ServiceProcess } from '../src/cli/service-process.ts';
 import { answerByService } from './parts/answered-file.ts';
 import { type Contender, takeTurns, totals } from './parts/contenders.ts';
-import { type Figure, median, reportFigures } from './parts/figures.ts';
+import { type Figure, figure, median, reportFigures } from './parts/figures.ts';
 import { type InstantModel, startInstantModel } from './parts/instant-model.ts';
 import { LoopProcess } from './parts/loop-process.ts';
 import { questionPieces } from './parts/question-lines.ts';
@@ -111,20 +111,14 @@ async function measureOff(): Promise<void> {
   const threadsBefore = cpuMsByKind(pid);
   await takeTurns(queue ? [running, loop, queue] : [running, loop], rounds);
   const threads = [...cpuMsByKind(pid)].map(([name, ms]): Figure => {
-    return {
-      name,
-      value: (1000 * (ms - (threadsBefore.get(name) ?? 0))) / (rounds * lines),
-      unit: 'µs a line',
-    };
+    return figure(name, (1000 * (ms - (threadsBefore.get(name) ?? 0))) / (rounds * lines), 'µs a line');
   });
   const ratio = ratioOf(running, loop);
   reportFigures('rag_mode=off, medians of the rounds', [
     ...lineFigures(running),
     ...lineFigures(loop),
-    { name: 'service / bare loop', value: ratio, unit: '', target: `at most ${RATIO_MAX}` },
-    ...(queue
-      ? [...lineFigures(queue), { name: 'service / BullMQ', value: ratioOf(running, queue), unit: '' }]
-      : []),
+    figure('service / bare loop', ratio, '', { atMost: RATIO_MAX }),
+    ...(queue ? [...lineFigures(queue), figure('service / BullMQ', ratioOf(running, queue))] : []),
   ]);
   reportFigures('the service by thread', threads);
   if (!(ratio <= RATIO_MAX)) process.exitCode = 1;
@@ -185,7 +179,7 @@ async function measureRetrieval(): Promise<void> {
   reportFigures('with retrieval, medians of the rounds', [
     ...lineFigures(running),
     ...lineFigures(loop),
-    { name: "Chroma's, service / bare loop", value: chromaUs(running) / chromaUs(loop), unit: '' },
+    figure("Chroma's, service / bare loop", chromaUs(running) / chromaUs(loop)),
   ]);
 }
 
@@ -251,13 +245,9 @@ function lineFigures({ name, costs }: Contender): Figure[] {
   return [
     ...processes.map((of) => {
       const value = median(costs.map(({ cpuUs }) => cpuUs[of] ?? Number.NaN));
-      return { name: `${name}: processor time of ${of}`, value, unit: 'µs a line' };
+      return figure(`${name}: processor time of ${of}`, value, 'µs a line');
     }),
-    {
-      name: `${name}: lines`,
-      value: median(costs.map(({ linesPerSecond }) => linesPerSecond)),
-      unit: 'a second',
-    },
+    figure(`${name}: lines`, median(costs.map(({ linesPerSecond }) => linesPerSecond)), 'a second'),
   ];
 }
 

@@ -1,21 +1,29 @@
-// What a bench has measured, as numbers with their units; a target says what was asked for.
+// What a bench has measured, as numbers with their units, and what is asked of them.
 
 import { report } from './report.ts';
+
+/** Where a figure is to be. */
+export type Target = { readonly atMost: number };
 
 export interface Figure {
   readonly name: string;
   readonly value: number;
-  /** Empty for a ratio or a count. */
+  /** '' for a ratio or a plain count. */
   readonly unit: string;
-  readonly target?: string;
+  /** null: nothing is asked of it. */
+  readonly target: Target | null;
+}
+
+export function figure(name: string, value: number, unit = '', target: Target | null = null): Figure {
+  return { name, value, unit, target };
 }
 
 export function reportFigures(title: string, figures: readonly Figure[]): void {
   report(
     title,
     figures.map(({ name, value, unit, target }) => {
-      const asked = target === undefined ? '' : ` (asked: ${target})`;
-      return [name, `${digits(value)}${unit === '' ? '' : ` ${unit}`}${asked}`];
+      const asked = target === null ? '' : `(asked: at most ${target.atMost})`;
+      return [name, [digits(value), unit, asked].filter(Boolean).join(' ')];
     }),
   );
 }
