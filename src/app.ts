@@ -21,6 +21,7 @@ import { createMetrics, type Metrics } from './metrics.ts';
 import { isLoopback } from './routes/access-guard.ts';
 import { createHttpServer } from './routes/http-server.ts';
 import type { Readiness, Services } from './routes/services.ts';
+import { Planner } from './scheduler/planner.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
 import { SqliteStore } from './store/sqlite-store.ts';
 import type { Clock } from './time.ts';
@@ -122,6 +123,7 @@ async function openParts(around: Surroundings, opened: AsyncDisposableStack): Pr
   const pool = await openPool(around, metrics, opened);
   const threads = settings.GENERATION_THREADS;
   const generation = opened.adopt(new GenerationPool({ threads, log }), (it) => it.close());
+  const planner = opened.use(new Planner(log));
   const collection = new CollectionSide(around, metrics);
   const scheduler = new Scheduler({
     store,
@@ -130,6 +132,7 @@ async function openParts(around: Surroundings, opened: AsyncDisposableStack): Pr
     collectionGeneration: () => collection.generation,
     generate: (task, signal) => generation.generate(task, signal),
     generateAlone: (task, signal) => generateAlone(task, signal, log),
+    plan: (input) => planner.plan(input),
     ...stageSettings(settings),
     defaultSystemPrompt: DEFAULT_SYSTEM_PROMPT,
     retentionHours: settings.RETENTION_HOURS,
@@ -233,6 +236,8 @@ function defaultOptions(settings: Settings): BatchOptions {
     topK: settings.RAG_TOP_K,
     maxDistance: settings.RAG_MAX_DISTANCE ?? null,
     where: null,
+    contextOrder: 'preserve',
+    priority: 'normal',
     onNoContext: 'answer',
     model: settings.MODEL ?? null,
     maxTokens: 1024,

@@ -5,4 +5,6 @@
  * `preserve`: as they were ranked. `pin_top`: the first-ranked one last, next to the question, the others in any
  * order. `full`: all in any order.
  */
-export type ContextOrder = 'preserve' | 'pin_top' | 'full';
+export const CONTEXT_ORDERS = ['preserve', 'pin_top', 'full'] as const;
+
+export type ContextOrder = (typeof CONTEXT_ORDERS)[number];

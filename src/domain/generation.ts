@@ -27,6 +27,8 @@ export interface GenerationTask {
   readonly temperature: number;
   /** What the answer may cite, and, without a digest, what stands in the prompt. Empty: the question goes alone. */
   readonly passages: readonly Passage[];
+  /** For each place in the prompt the 0-based rank of the passage there; null: in the order of `passages`. */
+  readonly passageOrder: readonly number[] | null;
   /** Stands in the place of the passages; null: there is none. */
   readonly digest: string | null;
   readonly totalTimeoutMs: number;

@@ -1,6 +1,8 @@
 // What a batch may ask for, and a line may override. All values are resolved when the batch is created: a
 // restart with other settings changes no running batch.
 
+import type { ContextOrder } from './context-order.ts';
+import type { Priority } from './priority.ts';
 import type { Where } from './where.ts';
 
 /** The options that apply to one request. */
@@ -26,6 +28,10 @@ export interface RequestOptions {
 }
 
 export interface BatchOptions extends RequestOptions {
+  /** Which order passages may have in a prompt, so that prompts share their beginnings. */
+  readonly contextOrder: ContextOrder;
+  /** What the batch gets of the endpoints beside other batches. */
+  readonly priority: Priority;
   /** `fail_line`: a bad line becomes a failed result; `reject`: one bad line refuses the upload. */
   readonly onInvalid: 'fail_line' | 'reject';
   /** Pause when so many lines have run; null: run through. */

@@ -29,6 +29,8 @@ export interface RecordDetails {
   readonly passages: readonly string[];
   /** How they were cut to fit the prompt that was sent last; absent: they were not. */
   readonly contextCut?: ContextCut;
+  /** For each place in that prompt the rank of the passage there; absent: in ranking order. */
+  readonly passageOrder?: readonly number[];
   /** SHA-256 of the request body as sent; null where nothing was sent. */
   readonly promptHash: string | null;
   /** The model that was asked for; null where nothing was sent. */
@@ -43,6 +45,7 @@ export interface DigestDetails {
   readonly promptHash: string | null;
   /** How its passages were cut to fit; absent: they were not. */
   readonly contextCut?: ContextCut;
+  readonly passageOrder?: readonly number[];
   readonly model: string | null;
   readonly maxTokens: number;
   /** What stood in the line's prompt in the place of the passages; null: it could not be used. */

@@ -1,7 +1,8 @@
 // The chat body of a line: its question, with the passages in front of it. Other programs read this format, and
 // servers cache its beginning, therefore:
 //
-// 1. What all lines of a batch share comes first, then the passages in ranking order, the question last.
+// 1. What all lines of a batch share comes first, then the passages in ranking order or in that of `passageOrder`, the
+//    question last.
 // 2. The fence around the passages is the same for every line, and no text inside can open or close it.
 // 3. Without passages and without a template the user message is the question itself, to the letter; the question is
 //    the user's own, and is never changed.
@@ -25,7 +26,15 @@ export const DEFAULT_SYSTEM_PROMPT =
 /** What prompt building takes of a generation task. */
 export type PromptTask = Pick<
   GenerationTask,
-  'model' | 'request' | 'systemPrompt' | 'template' | 'maxTokens' | 'temperature' | 'passages' | 'digest'
+  | 'model'
+  | 'request'
+  | 'systemPrompt'
+  | 'template'
+  | 'maxTokens'
+  | 'temperature'
+  | 'passages'
+  | 'passageOrder'
+  | 'digest'
 >;
 
 export interface ChatCompletionBody {
@@ -58,9 +67,14 @@ export function contextBlock(passages: readonly Passage[]): string {
 }
 
 /** What stands before the question: the digest where there is one, else the passages; null: nothing. */
-function contextOf({ passages, digest }: PromptTask): string | null {
+function contextOf({ passages, passageOrder, digest }: PromptTask): string | null {
   if (digest !== null) return `<context>\n<digest>\n${defused(digest)}\n</digest>\n</context>`;
-  return passages.length === 0 ? null : contextBlock(passages);
+  return passages.length === 0 ? null : contextBlock(inOrder(passages, passageOrder));
+}
+
+/** Where passages were cut off the end of the ranking, the others keep their order. */
+function inOrder(passages: readonly Passage[], order: readonly number[] | null): readonly Passage[] {
+  return order === null ? passages : order.flatMap((rank) => passages[rank] ?? []);
 }
 
 export function passageElement(passage: Passage): string {

@@ -27,7 +27,9 @@ export function answering({ limits, defaultSystemPrompt, metrics, onRecord }: An
     modelOf: ({ parsed }) => parsed.options.model,
     promptOf: (work) => {
       const digest = work.digest?.details ?? null;
-      return answerPrompt({ parsed: work.parsed, passages: passagesOf(work), digest }, defaultSystemPrompt);
+      const { parsed, state } = work;
+      const { passageOrder } = state;
+      return answerPrompt({ parsed, passages: passagesOf(work), passageOrder, digest }, defaultSystemPrompt);
     },
     isFinal: ({ code, isToolCall }) => code === 'poison' || isToolCall === true,
     succeeded(work, success, trace) {

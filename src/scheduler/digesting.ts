@@ -59,7 +59,11 @@ export function digesting({ settings, metrics, log, onDigest }: DigestingOptions
   return {
     limits: settings.limits,
     modelOf: ({ parsed }) => (settings.model === 'batch' ? parsed.options.model : settings.model.name),
-    promptOf: (work) => digestPrompt({ parsed: work.parsed, passages: passagesOf(work) }, settings.maxTokens),
+    promptOf: (work) => {
+      const { parsed, state } = work;
+      const { passageOrder } = state;
+      return digestPrompt({ parsed, passages: passagesOf(work), passageOrder }, settings.maxTokens);
+    },
     // The same prompt at the same temperature: what has nothing to say now will not have it later.
     isFinal: ({ code }) => code === 'empty_answer' || code === 'poison',
     succeeded(work, success, trace) {
@@ -110,6 +114,7 @@ function digestOf(
       attempts: state.tries,
       promptHash: state.promptHash,
       ...(state.contextCut === null ? {} : { contextCut: state.contextCut }),
+      ...(state.passageOrder === null ? {} : { passageOrder: state.passageOrder }),
       model: trace?.model ?? null,
       maxTokens,
       text: ending.kind === 'success' ? ending.text : null,

@@ -9,19 +9,28 @@ import type { ParsedLine } from './line-parser.ts';
 /** What of a task depends on the line. */
 export type LinePrompt = Pick<
   GenerationTask,
-  'request' | 'systemPrompt' | 'template' | 'maxTokens' | 'temperature' | 'passages' | 'digest'
+  | 'request'
+  | 'systemPrompt'
+  | 'template'
+  | 'maxTokens'
+  | 'temperature'
+  | 'passages'
+  | 'passageOrder'
+  | 'digest'
 >;
 
 /** `text`: null where the digest could not be used, and the question goes alone. */
 export interface PromptSource {
   readonly parsed: ParsedLine;
   readonly passages: readonly Passage[];
+  /** See GenerationTask. */
+  readonly passageOrder: readonly number[] | null;
   /** null: none was asked for, and the passages stand in the prompt. */
   readonly digest: { readonly text: string | null } | null;
 }
 
 export function answerPrompt(
-  { parsed, passages, digest }: PromptSource,
+  { parsed, passages, passageOrder, digest }: PromptSource,
   defaultSystemPrompt: string,
 ): LinePrompt {
   const { request, options } = parsed;
@@ -33,13 +42,14 @@ export function answerPrompt(
     temperature: options.temperature,
     // With a digest the passages do not stand in the prompt; the answer may cite them all the same.
     passages: digest?.text === null ? [] : passages,
+    passageOrder,
     digest: digest?.text ?? null,
   };
 }
 
 /** The system prompt, templates and sampling of the line are meant for its answer, not for the digest. */
 export function digestPrompt(
-  { parsed, passages }: Pick<PromptSource, 'parsed' | 'passages'>,
+  { parsed, passages, passageOrder }: Omit<PromptSource, 'digest'>,
   maxTokens: number,
 ): LinePrompt {
   return {
@@ -49,6 +59,7 @@ export function digestPrompt(
     maxTokens,
     temperature: 0,
     passages,
+    passageOrder,
     digest: null,
   };
 }

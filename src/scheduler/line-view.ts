@@ -53,7 +53,8 @@ export async function viewLine(
     const passages = passagesOf(record.details, texts);
     const asked = 'code' in parsed ? null : { parsed, passages: withDistance(passages) };
     const digest = record.details?.digest ?? null;
-    const answering = asked && answerPrompt({ ...asked, digest }, defaultSystemPrompt);
+    const passageOrder = record.details?.passageOrder ?? null;
+    const answering = asked && answerPrompt({ ...asked, passageOrder, digest }, defaultSystemPrompt);
     return {
       run: record.run,
       isCurrent: record.isCurrent,
@@ -64,7 +65,10 @@ export async function viewLine(
       digest: digest && {
         attempts: digest.attempts,
         text: digest.text,
-        prompt: asSent(digest, asked && digestPrompt(asked, digest.maxTokens)),
+        prompt: asSent(
+          digest,
+          asked && digestPrompt({ ...asked, passageOrder: digest.passageOrder ?? null }, digest.maxTokens),
+        ),
       },
     };
   });

@@ -2,7 +2,9 @@
 // lines and the documentation of all three.
 
 import { type Static, Type } from 'typebox';
+import { CONTEXT_ORDERS } from '../domain/context-order.ts';
 import { type BatchOptions, COMPLETION_WINDOW, type RequestOptions } from '../domain/options.ts';
+import { PRIORITIES } from '../domain/priority.ts';
 import type { Where } from '../domain/where.ts';
 import { RagmillError } from '../errors.ts';
 import { templateProblem } from '../generation/template.ts';
@@ -61,6 +63,19 @@ export const requestOptionSchema = Type.Object({
 
 export const batchOptionSchema = Type.Object({
   ...requestOptionSchema.properties,
+  context_order: Type.Optional(
+    Type.Enum([...CONTEXT_ORDERS], {
+      description:
+        'Order of the passages in a prompt. `preserve` (default): by rank. `pin_top`: the best one stands last, next to the ' +
+        'question, and the others so that prompts share their beginnings. `full`: all of them so.',
+    }),
+  ),
+  priority: Type.Optional(
+    Type.Enum([...PRIORITIES], {
+      description:
+        'Share of the endpoints beside other batches: 16 to 4 to 1 for `high`, `normal` (default) and `low`.',
+    }),
+  ),
   on_invalid: Type.Optional(
     Type.Enum(['fail_line', 'reject'], {
       description:
@@ -117,6 +132,8 @@ export function overlayBatchOptions(base: BatchOptions, wire: WireBatchOptions):
   if (problem !== null) throw new RagmillError('invalid_option', `"template" ${problem}.`);
   return {
     ...overlayRequestOptions(base, wire),
+    contextOrder: wire.context_order ?? base.contextOrder,
+    priority: wire.priority ?? base.priority,
     onInvalid: wire.on_invalid ?? base.onInvalid,
     pauseAfter: wire.pause_after ?? base.pauseAfter,
     maxFailures: wire.max_failures ?? base.maxFailures,
@@ -137,6 +154,8 @@ export function toWireOptions(options: BatchOptions) {
     temperature: options.temperature,
     system_prompt: options.systemPrompt,
     template: options.template,
+    context_order: options.contextOrder,
+    priority: options.priority,
     on_invalid: options.onInvalid,
     pause_after: options.pauseAfter,
     max_failures: options.maxFailures,

@@ -165,6 +165,7 @@ function detailsOf({ stage, state, passageHashes, digest }: Work, trace: CallTra
     attempts: isAnswering ? state.tries : [],
     passages: passageHashes,
     ...(isAnswering && state.contextCut !== null ? { contextCut: state.contextCut } : {}),
+    ...(isAnswering && state.passageOrder !== null ? { passageOrder: state.passageOrder } : {}),
     promptHash: isAnswering ? state.promptHash : null,
     model: trace?.model ?? null,
     ...(digest === null ? {} : { digest: digest.details }),

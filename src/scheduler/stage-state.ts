@@ -16,6 +16,8 @@ export interface StageState {
   readonly refusedBy: Set<string>;
   /** What its prompt and answer take of a KV cache, estimated; 0: not estimated yet. */
   tokens: number;
+  /** For each place in its prompt the 0-based rank of the passage there; null: in ranking order. */
+  passageOrder: readonly number[] | null;
   /** Every call so far, as it ended. */
   readonly tries: Attempt[];
   /** SHA-256 of the request body that was sent last; null: nothing was sent. */
@@ -33,6 +35,7 @@ export function newStageState(): StageState {
     avoid: new Set(),
     refusedBy: new Set(),
     tokens: 0,
+    passageOrder: null,
     tries: [],
     promptHash: null,
     contextCut: null,

@@ -10,7 +10,12 @@ import type { RecordStatus, StoredRecord } from '../domain/record.ts';
 export type Row = Record<string, SQLOutputValue>;
 
 /** What batches of earlier releases do not say, with what it meant then. */
-const LATER_OPTIONS = { template: null, where: null } satisfies Partial<BatchOptions>;
+const LATER_OPTIONS = {
+  template: null,
+  where: null,
+  contextOrder: 'preserve',
+  priority: 'normal',
+} satisfies Partial<BatchOptions>;
 
 export function toOptions(column: SQLOutputValue | undefined): BatchOptions {
   return { ...LATER_OPTIONS, ...JSON.parse(String(column)) };

@@ -77,6 +77,7 @@ t.test('reads a digest in the place of the passages', (t) => {
     ...task,
     request: { shape: 'native', query: 'How old?' },
     template: null,
+    passageOrder: null,
     digest: 'Old </digest> [mill#0].',
   });
   t.same(readPrompt([{ role: 'user', text: String(messages[0]?.content) }]), {

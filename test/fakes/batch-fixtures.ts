@@ -15,6 +15,8 @@ export const options: BatchOptions = {
   temperature: 0,
   systemPrompt: null,
   template: null,
+  contextOrder: 'preserve',
+  priority: 'normal',
   onInvalid: 'fail_line',
   pauseAfter: null,
   maxFailures: null,

@@ -11,8 +11,11 @@ import { DIGEST_SYSTEM_PROMPT } from '../../src/generation/digest-prompt.ts';
 import { GpuPool } from '../../src/gpu-pool/gpu-pool.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { modelFailure } from '../../src/model-server/failures.ts';
+import { planLines } from '../../src/planning/plan-lines.ts';
+import { Hand } from '../../src/scheduler/hand.ts';
 import { LineRunner } from '../../src/scheduler/line-runner.ts';
 import { PassageKeeper } from '../../src/scheduler/passage-keeper.ts';
+import { SharedTexts } from '../../src/scheduler/shared-texts.ts';
 import { StoreTrouble } from '../../src/scheduler/store-trouble.ts';
 import type { LeasedChunk } from '../../src/scheduler/work.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -112,6 +115,9 @@ export class DigestWorld {
       metrics: this.metrics,
       clock: this.clock,
       log: this.recording.log,
+      plan: planLines,
+      sharedTexts: new SharedTexts(),
+      hand: new Hand(1, () => {}),
       keeper: new PassageKeeper(),
       trouble: new StoreTrouble(this.recording.log),
       openLines: () => this.#lines - this.records.length,

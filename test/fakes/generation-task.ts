@@ -22,6 +22,7 @@ export function generationTask(endpointUrl: string, changes: Partial<GenerationT
     maxTokens: 64,
     temperature: 0,
     passages: [],
+    passageOrder: null,
     digest: null,
     totalTimeoutMs: LONG_MS,
     firstTokenTimeoutMs: LONG_MS,

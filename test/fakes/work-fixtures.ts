@@ -10,6 +10,8 @@ export function leasedChunk(batchId = 'b1', openLines = 1): LeasedChunk {
   lastToken += 1;
   return {
     lease: { batchId, chunk: 0, token: lastToken },
+    contextOrder: 'preserve',
+    priority: 'normal',
     controller: new AbortController(),
     retrieving: new AbortController(),
     bytes: 100,

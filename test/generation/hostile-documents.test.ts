@@ -164,6 +164,7 @@ function wrongWith(passages: readonly Passage[]): string | null {
     request: { shape: 'native', query: 'Why?' },
     systemPrompt: 'Be brief.',
     template: null,
+    passageOrder: null,
     digest: null,
     maxTokens: 8,
     temperature: 0,
@@ -258,6 +259,7 @@ t.test('what is broken up can be seen, and the rest of the text stays as it is',
       ...{
         systemPrompt: '',
         template: null,
+        passageOrder: null,
         digest: null,
         maxTokens: 8,
         temperature: 0,
@@ -288,6 +290,7 @@ t.test('the question is the user’s own: nothing of it is touched', async (t) =
     ...task,
     request: { shape: 'native', query },
     passages: [passage({})],
+    passageOrder: null,
   });
   t.ok(contentOf(messages, 0).endsWith(`\n\nQuestion: ${query}`));
 });
@@ -302,6 +305,7 @@ t.test('takes linear time', async (t) => {
         ...{
           systemPrompt: '',
           template: null,
+          passageOrder: null,
           digest: null,
           maxTokens: 8,
           temperature: 0,

@@ -21,6 +21,7 @@ function task(changes: Partial<PromptTask> = {}): PromptTask {
     request: { shape: 'native', query: 'Why?' },
     systemPrompt: 'Be brief.',
     template: null,
+    passageOrder: null,
     maxTokens: 256,
     temperature: 0,
     passages: [passage()],
@@ -32,7 +33,7 @@ function task(changes: Partial<PromptTask> = {}): PromptTask {
 /** Without what goes from every text: controls, and marks that nobody sees. */
 function visible(text: string): string {
   const removed =
-    /[[\p{Cc}--[\n\t]]\u061C\u200E\u200F\u202A-\u202E\u2066-\u206F\uFFF9-\uFFFB\u{E0000}-\u{E007F}]/gv;
+    /[[\p{Cc}--[\n\t]]\u061C\u200E\u200F\u202A-\u202E\u2066-\u206F\uFFF9-\uFFFB\u{E0000}-\u{E007F}\u{E0100}-\u{E01EF}]/gv;
   return text.replace(/\r\n?|[\v\f\x85]/g, '\n').replace(removed, '');
 }
 
@@ -109,6 +110,19 @@ t.test('sends the question alone, to the letter, when there are no passages', as
     { role: 'user', content: query },
   ]);
   t.equal(buildChatBody(task({ systemPrompt: '' })).messages.length, 1, 'an empty system prompt is none');
+});
+
+t.test('passages stand in the order that is asked for, and what is left of them keeps it', async (t) => {
+  const passages = ['a', 'b', 'c'].map((documentId) => passage({ documentId }));
+  const labels = (left: number) => {
+    const body = buildChatBody(task({ passages: passages.slice(0, left), passageOrder: [1, 2, 0] }));
+    return readContext(String(body.messages.at(-1)?.content).split('\n\nQuestion')[0] ?? '').map(
+      ({ id }) => id,
+    );
+  };
+  t.same(labels(3), ['b#0', 'c#0', 'a#0']);
+  t.same(labels(2), ['b#0', 'a#0'], 'the last one of the ranking was cut');
+  t.same(labels(1), ['a#0']);
 });
 
 t.test('lines with the same passages share everything before the question', async (t) => {
