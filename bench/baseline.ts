@@ -18,7 +18,7 @@ import { type Figure, figure, median, reportFigures } from './parts/figures.ts';
 import { FollowedBatch } from './parts/followed-batch.ts';
 import { machine } from './parts/report.ts';
 import { CorpusFile, ServiceChroma } from './parts/retrieval-side.ts';
-import type { ServerCounts } from './parts/slot-model-server.ts';
+import type { ServerCounts } from './parts/slot-counts.ts';
 import { SlotModels } from './parts/slot-models.ts';
 import { workStatically } from './parts/static-workers.ts';
 
@@ -113,7 +113,7 @@ async function measure(name: string, scenario: Scenario): Promise<void> {
   console.log(`\n${name}: ${slots} slots a server, spread ${spread}`);
   for (let round = 0; round < Number(values.rounds); round += 1) {
     for (const contender of round % 2 === 0 ? contenders : contenders.toReversed()) {
-      await models.resetCounts();
+      await models.reset();
       const run = await contender.run();
       contender.runs.push(run);
       const { makespanMs, boundMs, longestQueue, lost } = run;

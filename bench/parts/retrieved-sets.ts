@@ -41,6 +41,7 @@ export function promptFor(query: string, passages: readonly Passage[]): Prompt {
     request: { shape: 'native', query },
     systemPrompt: DEFAULT_SYSTEM_PROMPT,
     template: null,
+    passageOrder: null,
     maxTokens: 1,
     temperature: 0,
     passages,

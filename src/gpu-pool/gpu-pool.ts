@@ -27,6 +27,8 @@ export interface GpuPoolOptions extends Pick<EndpointWatchOptions, 'inspect' | '
   readonly log: PoolLog;
 }
 
+const NONE: ReadonlySet<string> = new Set();
+
 export class GpuPool {
   readonly endpoints: readonly Endpoint[];
   readonly #options: GpuPoolOptions;
@@ -83,21 +85,27 @@ export class GpuPool {
     return this.known.find((endpoint) => endpoint.name === name) ?? null;
   }
 
+  /** Endpoints that are up for the stage and serve the model (null: any model), be they busy or not. */
+  serving(stage: CallStage, model: string | null): Endpoint[] {
+    return this.endpoints.filter((endpoint) => endpoint.serves(stage, model));
+  }
+
   /**
-   * The least loaded endpoint with room for a call of this stage and so many tokens that serves the model (null: any
-   * model), or null when there is none now. Endpoints in `avoid` are taken only when no other one that is up serves it.
+   * Those of them with room for one more call, the least loaded first. Endpoints in `avoid` are among them only when no
+   * other one serves the model.
    */
-  pick(stage: CallStage, model: string | null, avoid: ReadonlySet<string>, tokens = 0): Endpoint | null {
-    const serving = this.endpoints.filter((endpoint) => endpoint.serves(stage, model));
+  withRoom(stage: CallStage, model: string | null, avoid: ReadonlySet<string> = NONE): Endpoint[] {
+    const serving = this.serving(stage, model);
     const preferred = serving.filter((endpoint) => !avoid.has(endpoint.name));
-    const eligible = (preferred.length > 0 ? preferred : serving).filter((endpoint) =>
-      endpoint.hasRoom({ tokens, stage }),
-    );
-    const [first] = eligible.sort((a, b) => a.load - b.load || this.#lastPick(a) - this.#lastPick(b));
-    if (!first) return null;
+    return (preferred.length > 0 ? preferred : serving)
+      .filter((endpoint) => endpoint.hasRoom({ tokens: 0, stage }))
+      .sort((a, b) => a.load - b.load || this.#lastPick(a) - this.#lastPick(b));
+  }
+
+  /** It got a call: among equals the others are next. */
+  picked(endpoint: Endpoint): void {
     this.#picks += 1;
-    this.#pickedAt.set(first, this.#picks);
-    return first;
+    this.#pickedAt.set(endpoint, this.#picks);
   }
 
   /** Whether another endpoint that is up serves the model: one that is not among `names`. */

@@ -32,7 +32,7 @@ export interface CallerOptions {
 }
 
 /** Length of an answer, in tokens, for the KV cache: few models use up what they are granted. */
-const USUAL_ANSWER_TOKENS = 256;
+export const USUAL_ANSWER_TOKENS = 256;
 
 export class Caller {
   readonly #options: CallerOptions;

@@ -10,7 +10,9 @@ export interface ClaimerOptions {
   /** Lines in hand before a stage beyond which only batches with nothing in hand are claimed from. */
   readonly horizonLines: (stage: CallStage) => number;
   readonly horizonBytes: number;
-  readonly hand: Pick<Hand, 'lines' | 'digestLines' | 'bytes' | 'linesOf' | 'isLimited'>;
+  /** Lines that wait for retrieval beyond which only batches with nothing in hand are claimed from. */
+  readonly retrievingMax: number;
+  readonly hand: Pick<Hand, 'lines' | 'digestLines' | 'retrievingLines' | 'bytes' | 'linesOf' | 'isLimited'>;
   /** false: the collection is not READY, and only batches whose lines end without running are claimed from. */
   readonly isOpen: () => boolean;
   /** Answers whether lines of it were taken in hand; else the batch has nothing to give now. */
@@ -76,7 +78,13 @@ export class Claimer {
     // What runs before the stop of pause_after has to end before more can be told to run.
     if (hand.isLimited(batch.id)) return false;
     // A batch with nothing in hand always gets its first chunk: a small one never waits for a huge one to end.
-    return hand.linesOf(batch.id) === 0 || (hand.bytes < horizonBytes && this.#isWithinHorizon(batch));
+    if (hand.linesOf(batch.id) === 0) return true;
+    return hand.bytes < horizonBytes && this.#isRetrievalFree(batch) && this.#isWithinHorizon(batch);
+  }
+
+  /** Lines of a small batch are not to wait for the retrieval of all that a huge one may have in hand. */
+  #isRetrievalFree({ options }: ActiveBatch): boolean {
+    return options.ragMode === 'off' || this.#options.hand.retrievingLines < this.#options.retrievingMax;
   }
 
   /** Each stage has a horizon of its own: lines that are stuck before the one leave room for lines of the other. */

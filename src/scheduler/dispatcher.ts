@@ -4,9 +4,8 @@
 // (D1) A stage of a line ends exactly once, or the lease is gone.
 // (D4) Suspects run one at a time, each in a process of its own, and are never hedged.
 // (D5) While two calls of a line are in flight, the first answer counts; a failure counts only if it is the last.
-// (D6) Lines that cannot be placed in one stage keep none in the other from being placed.
 
-import { CALL_STAGES, type CallStage } from '../domain/call-stage.ts';
+import type { CallStage } from '../domain/call-stage.ts';
 import type { ModelFailure } from '../domain/failure.ts';
 import type { GenerationSuccess } from '../domain/generation.ts';
 import type { Ended } from '../gpu-pool/ended.ts';
@@ -19,8 +18,9 @@ import { aftermathOf } from './aftermath.ts';
 import { CallBudget } from './call-budget.ts';
 import { Caller, type CallerOptions } from './caller.ts';
 import { type Call, Calls } from './calls.ts';
-import { Feed } from './feed.ts';
+import { Placement } from './placement.ts';
 import { RagOutage } from './rag-outage.ts';
+import type { MakePlan } from './stage-lines.ts';
 import { rememberTry } from './stage-state.ts';
 import { Tail } from './tail.ts';
 import type { Work } from './work.ts';
@@ -28,6 +28,8 @@ import type { Work } from './work.ts';
 export interface DispatcherOptions extends CallerOptions {
   readonly pool: GpuPool;
   readonly metrics: Metrics;
+  /** Finds the order in which lines go to the endpoints. */
+  readonly plan: MakePlan;
   /** Lines in hand that have no record yet, here or on their way here. */
   readonly openLines: () => number;
   /** How long lines wait when no endpoint of the RAG model is up. */
@@ -43,7 +45,8 @@ const RETRY_CAP_MS = 10_000;
 
 export class Dispatcher {
   readonly #options: DispatcherOptions;
-  readonly #feed: Feed;
+  /** Lines for which there is no room yet. */
+  readonly #waiting: Placement;
   readonly #calls = new Calls();
   readonly #caller: Caller;
   readonly #tail: Tail;
@@ -58,8 +61,13 @@ export class Dispatcher {
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
-    const { pool, clock, metrics } = options;
-    this.#feed = new Feed((work) => this.#modelOf(work));
+    const { pool, clock, metrics, plan } = options;
+    this.#waiting = new Placement({
+      pool,
+      plan,
+      modelOf: (work) => this.#modelOf(work),
+      maySuspectRun: () => this.#suspect === null,
+    });
     this.#caller = new Caller(options);
     this.#budget = new CallBudget(RETRY_BUDGET, clock);
     this.#tail = new Tail({
@@ -67,13 +75,13 @@ export class Dispatcher {
       clock,
       metrics,
       calls: this.#calls,
-      isTail: () => !this.#isStopped && this.#isAllPlaced && options.openLines() <= this.#linesHere,
+      isTail: () => !this.#isStopped && this.#waiting.isAllPlaced && options.openLines() <= this.#linesHere,
       hedge: (work, endpoint) => this.#start(work, endpoint, true),
     });
     this.#outage = new RagOutage({
       limitMs: options.ragOutageMs,
       clock,
-      wanted: () => this.#feed.modelsOf('rag'),
+      wanted: () => this.#waiting.modelsOf('rag'),
       isDown: (model) => pool.isDown('rag', model),
       onOver: (model) => this.#giveUpDigests(model),
     });
@@ -84,20 +92,25 @@ export class Dispatcher {
   add(work: Work): void {
     work.readyAtMs = this.#options.clock.monotonicMs();
     work.state.tokens = this.#caller.tokensOf(work);
-    this.#feed.push(work);
+    this.#waiting.add(work);
     this.#pump();
   }
 
   /** Takes out what matches and is not in flight; what is in flight ends by its chunk's signal, or finishes. */
   takeBack(matches: (work: Work) => boolean): Work[] {
-    return this.#feed.remove(matches);
+    return this.#waiting.remove(matches);
+  }
+
+  /** No line of the batch comes any more. */
+  forget(batchId: string): void {
+    this.#waiting.forget(batchId);
   }
 
   /** How many lines wait here: for a place, by stage, and for their next try. */
   get waiting(): WaitingLines {
     return {
-      rag: this.#feed.linesOf('rag'),
-      generation: this.#feed.linesOf('generation'),
+      rag: this.#waiting.linesOf('rag'),
+      generation: this.#waiting.linesOf('generation'),
       retry: this.#backingOff,
     };
   }
@@ -116,46 +129,26 @@ export class Dispatcher {
 
   #pump(): void {
     if (this.#isStopped) return;
-    const { pool } = this.#options;
-    for (;;) {
-      // Whoever waits, nobody can be placed: this is asked often, and must cost nothing then.
-      const open = CALL_STAGES.filter((stage) => this.#feed.linesOf(stage) > 0 && pool.hasRoom(stage));
-      if (open.length === 0) break;
-      const next = this.#feed.take((work) => this.#place(open, work));
-      if (!next) break;
+    for (let next = this.#waiting.next(); next !== null; next = this.#waiting.next()) {
       if (next.place === 'nowhere') this.#failForModel(next.work);
       else this.#start(next.work, next.place, false);
     }
     this.#outage.check();
-    if (this.#isAllPlaced && this.#calls.lines > 0) this.#tail.watch();
-  }
-
-  #place(open: readonly CallStage[], work: Work): Endpoint | 'nowhere' | null {
-    const { pool } = this.#options;
-    const { stage, state } = work;
-    if (!open.includes(stage) || (work.isSuspect && this.#suspect !== null)) return null;
-    const model = this.#modelOf(work);
-    const endpoint = pool.pick(stage, model, state.avoid, state.tokens);
-    return endpoint === null && model !== null && pool.servesNowhere(stage, model) ? 'nowhere' : endpoint;
+    if (this.#waiting.isAllPlaced && this.#calls.lines > 0) this.#tail.watch();
   }
 
   #modelOf(work: Work): string | null {
     return this.#options.stages[work.stage].modelOf(work);
   }
 
-  /** Whether nothing waits but what nobody is there for. */
-  get #isAllPlaced(): boolean {
-    const { pool } = this.#options;
-    return CALL_STAGES.every((stage) => this.#feed.linesOf(stage) === 0 || !pool.isServing(stage));
-  }
-
   /** Lines that are neither on their way here nor done. */
   get #linesHere(): number {
-    return this.#calls.lines + this.#backingOff + this.#feed.lines;
+    return this.#calls.lines + this.#backingOff + this.#waiting.lines;
   }
 
   #start(work: Work, endpoint: Endpoint, isHedge: boolean): void {
     if (work.isSuspect) this.#suspect = work;
+    this.#options.pool.picked(endpoint);
     const call = this.#caller.prepare(work, endpoint, isHedge);
     this.#calls.add(call);
     const running = this.#run(call)
@@ -258,7 +251,7 @@ export class Dispatcher {
   #unsent(work: Work): void {
     if (work.chunk.controller.signal.aborted) return;
     work.readyAtMs = this.#options.clock.monotonicMs();
-    this.#feed.pushFront(work);
+    this.#waiting.comeBack(work);
     this.#pump();
   }
 
@@ -290,7 +283,7 @@ export class Dispatcher {
     const reason = pool.waitingFor('rag', model) ?? 'the RAG model';
     const message = `After ${ragOutageMs / 1000} s (RAG_OUTAGE_MS) the line still waited for ${reason}.`;
     const failure = modelFailure('hard', message);
-    const waiting = this.#feed.remove((work) => work.stage === 'rag' && this.#modelOf(work) === model);
+    const waiting = this.#waiting.remove((work) => work.stage === 'rag' && this.#modelOf(work) === model);
     for (const work of waiting) this.#conclude(work, () => stages.rag.failed(work, failure, null));
   }
 }

@@ -1,27 +1,27 @@
-// Lines that are ready for a model server, waiting for one that has room. Batches take turns, so that a small one
-// is not stuck behind a huge one; within a batch, lines that want different endpoints do not block each other.
+// Lines that are ready for a model server, waiting for one that has room. Batches share the servers by their weights, so
+// that a small one is not stuck behind a huge one.
 //
 // (F1) Of one batch, what is to be answered goes before what is to be digested. Digests get what is left: as long as
 //      lines to be answered wait, nobody needs more of them.
 
-import type { CallStage } from '../domain/call-stage.ts';
+import { CALL_STAGES, type CallStage } from '../domain/call-stage.ts';
+import { PRIORITY_WEIGHTS } from '../domain/priority.ts';
+import { FairTurns } from './fair-turns.ts';
+import { type Place, type Room, StageLines, type StageLinesOptions } from './stage-lines.ts';
 import type { Work } from './work.ts';
 
 /** In the order in which they are served. */
 const ORDER: readonly CallStage[] = ['generation', 'rag'];
 
-/** By model, endpoints to avoid and suspicion, in the order of their turns. */
-type Queues = Map<string, Work[]>;
-
 export class Feed {
-  readonly #modelOf: (work: Work) => string | null;
-  /** In the order of their turns. */
-  readonly #batches = new Map<string, Readonly<Record<CallStage, Queues>>>();
+  readonly #options: StageLinesOptions;
+  readonly #turns = new FairTurns();
+  readonly #batches = new Map<string, Readonly<Record<CallStage, StageLines>>>();
   readonly #lines: Record<CallStage, number> = { generation: 0, rag: 0 };
 
   /** `modelOf`: the model that a line wants now. */
-  constructor(modelOf: (work: Work) => string | null) {
-    this.#modelOf = modelOf;
+  constructor(options: StageLinesOptions) {
+    this.#options = options;
   }
 
   get lines(): number {
@@ -33,26 +33,24 @@ export class Feed {
   }
 
   push(work: Work): void {
-    this.#queue(work).push(work);
+    this.#enter(work).push(work);
   }
 
   /** A line that comes back from a failed try goes first. */
   pushFront(work: Work): void {
-    this.#queue(work).unshift(work);
+    this.#enter(work).pushFront(work);
   }
 
-  /**
-   * The next line that `place` finds a place for, and the place. Asks once per queue, in the order of turns; the
-   * batch that was served goes to the end, and so does its queue among those of its batch.
-   */
-  take<Place>(place: (work: Work) => Place | null): { work: Work; place: Place } | null {
-    for (const [batchId, byStage] of this.#batches) {
+  /** The next line that there is room for, and the place. `roomOf` a stage: null where there is none. */
+  take(roomOf: (stage: CallStage) => Room | null): { work: Work; place: Place } | null {
+    for (const batchId of this.#turns.inTurn()) {
       for (const stage of ORDER) {
-        const taken = takeFrom(byStage[stage], place);
-        if (taken === null) continue;
+        const room = roomOf(stage);
+        const taken = room && this.#batches.get(batchId)?.[stage].take(room);
+        if (!taken) continue;
         this.#lines[stage] -= 1;
-        this.#batches.delete(batchId);
-        if (ORDER.some((other) => byStage[other].size > 0)) this.#batches.set(batchId, byStage);
+        if (taken.place !== 'nowhere') this.#turns.charge(batchId, Math.max(1, taken.work.state.tokens));
+        this.#leaveIfEmpty(batchId);
         return taken;
       }
     }
@@ -63,7 +61,7 @@ export class Feed {
   modelsOf(stage: CallStage): Set<string | null> {
     const models = new Set<string | null>();
     for (const byStage of this.#batches.values()) {
-      for (const [work] of byStage[stage].values()) if (work) models.add(this.#modelOf(work));
+      for (const model of byStage[stage].models()) models.add(model);
     }
     return models;
   }
@@ -73,45 +71,36 @@ export class Feed {
     const removed: Work[] = [];
     for (const [batchId, byStage] of this.#batches) {
       for (const stage of ORDER) {
-        for (const [key, lines] of byStage[stage]) {
-          const kept = lines.filter((work) => !matches(work));
-          if (kept.length < lines.length) removed.push(...lines.filter(matches));
-          this.#lines[stage] -= lines.length - kept.length;
-          if (kept.length === 0) byStage[stage].delete(key);
-          // Set in place, not deleted and set again: the queue keeps its turn, and this loop comes to an end.
-          else byStage[stage].set(key, kept);
-        }
+        const of = byStage[stage].remove(matches);
+        this.#lines[stage] -= of.length;
+        removed.push(...of);
       }
-      if (ORDER.every((stage) => byStage[stage].size === 0)) this.#batches.delete(batchId);
+      this.#leaveIfEmpty(batchId);
     }
     return removed;
   }
 
-  #queue(work: Work): Work[] {
-    const { batchId } = work.chunk.lease;
-    const byStage = this.#batches.get(batchId) ?? { generation: new Map(), rag: new Map() };
-    this.#batches.set(batchId, byStage);
-    const avoided = [...work.state.avoid].sort().join();
-    const key = [this.#modelOf(work) ?? '', avoided, work.isSuspect].join('\n');
-    const queue = byStage[work.stage].get(key) ?? [];
-    byStage[work.stage].set(key, queue);
-    this.#lines[work.stage] += 1;
-    return queue;
+  /** No line of the batch comes any more. */
+  forget(batchId: string): void {
+    const byStage = this.#batches.get(batchId);
+    if (byStage && ORDER.every((stage) => byStage[stage].isEmpty)) this.#batches.delete(batchId);
   }
-}
 
-function takeFrom<Place>(
-  queues: Queues,
-  place: (work: Work) => Place | null,
-): { work: Work; place: Place } | null {
-  for (const [key, lines] of queues) {
-    const [work] = lines;
-    const found = work ? place(work) : null;
-    if (!work || found === null) continue;
-    lines.shift();
-    queues.delete(key);
-    if (lines.length > 0) queues.set(key, lines);
-    return { work, place: found };
+  #enter(work: Work): StageLines {
+    const { lease, priority } = work.chunk;
+    let byStage = this.#batches.get(lease.batchId);
+    if (!byStage) {
+      const newLines = () => new StageLines(this.#options);
+      byStage = { generation: newLines(), rag: newLines() };
+      this.#batches.set(lease.batchId, byStage);
+    }
+    this.#turns.join(lease.batchId, PRIORITY_WEIGHTS[priority]);
+    this.#lines[work.stage] += 1;
+    return byStage[work.stage];
   }
-  return null;
+
+  #leaveIfEmpty(batchId: string): void {
+    const byStage = this.#batches.get(batchId);
+    if (byStage && CALL_STAGES.every((stage) => byStage[stage].isEmpty)) this.#turns.leave(batchId);
+  }
 }

@@ -7,15 +7,24 @@ export class Hand {
   readonly #chunks = new Map<number, LeasedChunk>();
   readonly #byBatch = new Map<string, Set<LeasedChunk>>();
   readonly #linesByBatch = new Map<string, number>();
+  readonly #retrievingMax: number;
+  readonly #onRetrievalRoom: () => void;
   #lines = 0;
   #bytes = 0;
+  #retrieving = 0;
+
+  /** `onRetrievalRoom`: fewer than `retrievingMax` lines wait for their passages again. */
+  constructor(retrievingMax: number, onRetrievalRoom: () => void) {
+    this.#retrievingMax = retrievingMax;
+    this.#onRetrievalRoom = onRetrievalRoom;
+  }
 
   /** Lines without a record. */
   get lines(): number {
     return this.#lines;
   }
 
-  /** Raw bytes of the chunks. */
+  /** Of the chunks' raw text, and of the passages found for lines without a record. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -23,6 +32,22 @@ export class Hand {
   /** Those of them that still wait for a digest. */
   get digestLines(): number {
     return this.#chunks.values().reduce((sum, chunk) => sum + chunk.digestLines, 0);
+  }
+
+  /** Lines that wait for their passages. */
+  get retrievingLines(): number {
+    return this.#retrieving;
+  }
+
+  /** A line begins to wait for its passages. */
+  retrieving(): void {
+    this.#retrieving += 1;
+  }
+
+  /** It waits no longer. */
+  retrieved(): void {
+    this.#retrieving -= 1;
+    if (this.#retrieving === this.#retrievingMax - 1) this.#onRetrievalRoom();
   }
 
   get chunks(): LeasedChunk[] {
@@ -52,6 +77,13 @@ export class Hand {
     if (!this.#chunks.has(chunk.lease.token)) return;
     this.#count(chunk, -lines);
     if (chunk.openLines <= 0) this.remove(chunk);
+  }
+
+  /** The chunk holds so many bytes more; less, below zero. */
+  grow(chunk: LeasedChunk, bytes: number): void {
+    if (!this.#chunks.has(chunk.lease.token)) return;
+    chunk.bytes += bytes;
+    this.#bytes += bytes;
   }
 
   /** So many lines of a chunk in hand, parked before, go on. */

@@ -19,7 +19,14 @@ import { Dispatcher, type WaitingLines } from './dispatcher.ts';
 import type { PassageKeeper } from './passage-keeper.ts';
 import type { SchedulerLog } from './record-writer.ts';
 import { failedRecord, unrunRecord } from './result-record.ts';
-import { isOutdated, type RetrievingOptions, retrieveFor, retrievingController } from './retrieving.ts';
+import {
+  isOutdated,
+  letGo,
+  type RetrievingOptions,
+  retrieveFor,
+  retrievingController,
+} from './retrieving.ts';
+import type { MakePlan } from './stage-lines.ts';
 import type { CallLimits } from './stages.ts';
 import { StartMarker } from './start-marker.ts';
 import type { StoreTrouble } from './store-trouble.ts';
@@ -42,6 +49,7 @@ export interface LineRunnerOptions extends RetrievingOptions {
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly log: SchedulerLog;
+  readonly plan: MakePlan;
   readonly keeper: PassageKeeper;
   readonly trouble: StoreTrouble;
   /** Lines in hand that have no record yet. */
@@ -105,6 +113,8 @@ export class LineRunner {
     const digested = running.filter(({ parsed }) => parsed.options.ragMode === 'digest');
     const chunk: LeasedChunk = {
       lease: claimed.lease,
+      contextOrder: options.contextOrder,
+      priority: options.priority,
       controller: new AbortController(),
       retrieving: retrievingController(),
       bytes: claimed.text.length,
@@ -141,7 +151,7 @@ export class LineRunner {
     chunk.parked = [];
     chunk.digestLines += parked.filter(({ stage }) => stage === 'rag').length;
     // What was found in a build that was replaced meanwhile is found again; who needs a digest after all is counted there.
-    for (const work of parked.filter((line) => this.#isOutdated(line))) beginAgain(work);
+    for (const work of parked.filter((line) => this.#isOutdated(line))) this.#beginAgain(work);
     onCounted(parked.length);
     for (const work of parked) this.#run(work).catch((error) => this.#surprise(work, error));
   }
@@ -150,9 +160,19 @@ export class LineRunner {
   retrieveAgain(): void {
     const outdated = this.#dispatcher.takeBack((work) => !work.isStarted && this.#isOutdated(work));
     for (const work of outdated) {
-      beginAgain(work);
+      this.#beginAgain(work);
       this.#run(work).catch((error) => this.#surprise(work, error));
     }
+  }
+
+  /** No line of the batch comes any more. */
+  forget(batchId: string): void {
+    this.#dispatcher.forget(batchId);
+  }
+
+  #beginAgain(work: Work): void {
+    letGo(work, this.#options);
+    beginAgain(work);
   }
 
   #isOutdated({ retrieval }: Work): boolean {
@@ -254,6 +274,7 @@ export class LineRunner {
   #end(work: Work, record: NewRecord): void {
     if (work.chunk.controller.signal.aborted || work.isEnded) return;
     this.#leaveDigest(work);
+    letGo(work, this.#options);
     const { batchId } = work.chunk.lease;
     const missing = this.#options.keeper.missing(batchId, work.passageHashes, passagesOf(work));
     work.isEnded = true;

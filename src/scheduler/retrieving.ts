@@ -5,7 +5,9 @@ import type { RequestOptions } from '../domain/options.ts';
 import type { RetrievalOutcome } from '../domain/passage.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Clock } from '../time.ts';
+import type { Hand } from './hand.ts';
 import type { PassageKeeper } from './passage-keeper.ts';
+import type { SharedTexts } from './shared-texts.ts';
 import type { Work } from './work.ts';
 
 type RetrievalQuery = Pick<RequestOptions, 'topK' | 'maxDistance' | 'where'> & { readonly query: string };
@@ -15,23 +17,42 @@ export interface RetrievingOptions {
   /** Number of the collection's build that is READY now. */
   readonly collectionGeneration: () => number;
   readonly keeper: PassageKeeper;
+  readonly sharedTexts: SharedTexts;
+  readonly hand: Pick<Hand, 'retrieving' | 'retrieved' | 'grow'>;
   readonly metrics: Metrics;
   readonly clock: Clock;
 }
 
 /** Also noted on the line; null: a pause came first, or the lease is gone. */
 export async function retrieveFor(work: Work, options: RetrievingOptions): Promise<RetrievalOutcome | null> {
-  const { clock, metrics, keeper } = options;
+  const { clock, metrics, hand } = options;
   const startedAtMs = clock.monotonicMs();
-  const outcome = await askUntilCurrent(work, options);
+  hand.retrieving();
+  const outcome = await askUntilCurrent(work, options).finally(() => hand.retrieved());
   if (outcome === null) return null;
-  work.retrieval = outcome;
-  if (outcome.kind === 'success') {
-    work.passageHashes = keeper.hashesOf(outcome.passages);
-  }
+  work.retrieval = outcome.kind === 'success' ? keep(work, outcome, options) : outcome;
   work.retrievalMs = clock.monotonicMs() - startedAtMs;
   metrics.stageDuration.observe({ stage: 'retrieval' }, work.retrievalMs / 1000);
-  return outcome;
+  return work.retrieval;
+}
+
+/** Notes what was found: its texts are in memory until the line ends. */
+function keep(
+  work: Work,
+  found: Extract<RetrievalOutcome, { readonly kind: 'success' }>,
+  { keeper, sharedTexts, hand }: RetrievingOptions,
+): RetrievalOutcome {
+  const passages = found.passages.map((passage) => ({ ...passage, text: sharedTexts.of(passage.text) }));
+  work.passageHashes = keeper.hashesOf(passages);
+  work.contextBytes = passages.reduce((sum, { text }) => sum + text.length, 0);
+  hand.grow(work.chunk, work.contextBytes);
+  return { ...found, passages };
+}
+
+/** What was found for the line is not needed any more. */
+export function letGo(work: Work, { hand }: Pick<RetrievingOptions, 'hand'>): void {
+  hand.grow(work.chunk, -work.contextBytes);
+  work.contextBytes = 0;
 }
 
 async function askUntilCurrent(

@@ -15,17 +15,29 @@ import type { Clock } from '../time.ts';
 import { Claimer } from './claimer.ts';
 import type { WaitingLines } from './dispatcher.ts';
 import { Hand } from './hand.ts';
+import { HORIZON_BYTES, horizonLines, RETRIEVING_MAX } from './horizon.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { LineRunner, type LineRunnerOptions } from './line-runner.ts';
 import { PassageKeeper } from './passage-keeper.ts';
 import { ProgressMeter } from './progress.ts';
+import { countRecords } from './record-metrics.ts';
 import { RecordWriter, type SchedulerLog } from './record-writer.ts';
+import { SharedTexts } from './shared-texts.ts';
 import { StoreTrouble } from './store-trouble.ts';
 import { Upkeep } from './upkeep.ts';
 import type { LeasedChunk } from './work.ts';
 
 /** What the scheduler itself gives the runner. */
-type Internal = 'keeper' | 'trouble' | 'openLines' | 'onRecord' | 'onParked' | 'onDigested' | 'onStale';
+type Internal =
+  | 'keeper'
+  | 'sharedTexts'
+  | 'hand'
+  | 'trouble'
+  | 'openLines'
+  | 'onRecord'
+  | 'onParked'
+  | 'onDigested'
+  | 'onStale';
 
 export interface SchedulerOptions extends Omit<LineRunnerOptions, Internal> {
   readonly store: Store;
@@ -35,13 +47,6 @@ export interface SchedulerOptions extends Omit<LineRunnerOptions, Internal> {
   readonly retentionHours: number;
 }
 
-/** Lines retrieved ahead of a stage, at least and at most, and as a multiple of what the endpoints run at once. */
-const HORIZON_LINES_MIN = 1024;
-const HORIZON_LINES_MAX = 20_000;
-const HORIZON_PER_SLOT = 2;
-/** Raw text in hand. */
-const HORIZON_BYTES = 64 * 1024 * 1024;
-
 export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #claimer: Claimer;
@@ -50,7 +55,7 @@ export class Scheduler {
   readonly #leaseKeeper: LeaseKeeper;
   readonly #upkeep: Upkeep;
   readonly #keeper = new PassageKeeper();
-  readonly #hand = new Hand();
+  readonly #hand = new Hand(RETRIEVING_MAX, () => this.nudge());
   readonly #meters = new Map<string, ProgressMeter>();
   readonly #total: ProgressMeter;
   #state: 'new' | 'started' | 'open' | 'stopped' = 'new';
@@ -64,6 +69,7 @@ export class Scheduler {
       store,
       horizonLines: (stage) => this.#horizonLines(stage),
       horizonBytes: HORIZON_BYTES,
+      retrievingMax: RETRIEVING_MAX,
       hand: this.#hand,
       isOpen: () => this.#state === 'open',
       onClaimed: (claimed, batch) => this.#begin(claimed, batch),
@@ -72,6 +78,8 @@ export class Scheduler {
     this.#runner = new LineRunner({
       ...options,
       keeper: this.#keeper,
+      sharedTexts: new SharedTexts(),
+      hand: this.#hand,
       trouble,
       openLines: () => this.#hand.lines,
       onRecord: (chunk, record, passages) => this.#writer.add(chunk, record, passages),
@@ -156,14 +164,14 @@ export class Scheduler {
     return this.#meters.get(batchId)?.linesPerSecond() ?? 0;
   }
 
-  /** How many lines wait for a model server, by what for. */
-  get waiting(): WaitingLines {
-    return this.#runner.waiting;
-  }
-
   /** Of all batches together. */
   get totalLinesPerSecond(): number {
     return this.#total.linesPerSecond();
+  }
+
+  /** How many lines wait for a model server, by what for. */
+  get waiting(): WaitingLines {
+    return this.#runner.waiting;
   }
 
   /** Stops claiming, gives running generations `graceMs` to end, gives the rest back. */
@@ -201,7 +209,7 @@ export class Scheduler {
 
   #stored(chunk: LeasedChunk, records: readonly NewRecord[], status: Exclude<AppendResult, 'stale'>): void {
     const { batchId } = chunk.lease;
-    for (const record of records) countRecord(this.#options.metrics, record);
+    countRecords(this.#options.metrics, records);
     this.#meters.get(batchId)?.add(records.length);
     this.#total.add(records.length);
     this.#finish(chunk, records.length);
@@ -215,6 +223,7 @@ export class Scheduler {
   #ended(batchId: string, status: string): void {
     this.#meters.delete(batchId);
     this.#keeper.forget(batchId);
+    this.#runner.forget(batchId);
     this.#options.metrics.batches.inc({ status });
     this.#options.log.info({ batch: batchId, status }, 'batch has ended');
   }
@@ -278,19 +287,10 @@ export class Scheduler {
   }
 
   #horizonLines(stage: CallStage): number {
-    const wanted = this.#options.pool.slots(stage) * HORIZON_PER_SLOT;
-    return Math.min(HORIZON_LINES_MAX, Math.max(HORIZON_LINES_MIN, wanted));
+    return horizonLines(this.#options.pool.slots(stage), this.#total.linesPerSecond());
   }
 
   #updateQueueLines(): void {
     this.#options.metrics.queueLines.set(this.#hand.lines);
   }
-}
-
-function countRecord(metrics: Metrics, record: NewRecord): void {
-  metrics.lines.inc({ outcome: record.status, code: record.code ?? 'none' });
-  if (record.rag !== null) metrics.ragOutcomes.inc({ outcome: record.rag });
-  metrics.tokens.inc({ direction: 'prompt' }, record.promptTokens);
-  metrics.tokens.inc({ direction: 'completion' }, record.completionTokens);
-  metrics.cachedTokens.inc(record.cachedTokens);
 }

@@ -2,20 +2,21 @@
 
 import type { CallStage } from '../domain/call-stage.ts';
 import type { Lease } from '../domain/chunk.ts';
+import type { BatchOptions } from '../domain/options.ts';
 import type { Passage, RetrievalOutcome } from '../domain/passage.ts';
 import type { Digest } from './digest.ts';
 import type { ParsedLine } from './line-parser.ts';
 import { newStageState, type StageState } from './stage-state.ts';
 
 /** A leased chunk. Its lines are worked on until each has a record, or until the lease is gone. */
-export interface LeasedChunk {
+export interface LeasedChunk extends Pick<BatchOptions, 'contextOrder' | 'priority'> {
   readonly lease: Lease;
   /** Aborted when the lease is lost, the batch is cancelled or the service stops. */
   readonly controller: AbortController;
   /** Aborted when its lines are to stop waiting for passages: with the other one, and by a pause. */
   retrieving: AbortController;
-  /** Raw bytes of the chunk: what it costs to have it in hand. */
-  readonly bytes: number;
+  /** What it costs to have it in hand: its raw text, and the passages found for its lines. */
+  bytes: number;
   /** Lines in hand that have no record yet. */
   openLines: number;
   /** Those of them that still wait for a digest, or for the passages to make it from. */
@@ -45,6 +46,8 @@ export interface Work {
   /** null: not run yet, or rag_mode=off. */
   retrieval: RetrievalOutcome | null;
   retrievalMs: number;
+  /** Of the passages found. */
+  contextBytes: number;
   /** Content hashes of the passages found, in their order. */
   passageHashes: readonly string[];
   /** The stage whose call it has in flight, or needs next. */
@@ -70,6 +73,7 @@ export function beginWork(chunk: LeasedChunk, line: number, parsed: ParsedLine, 
     isEnded: false,
     retrieval: null,
     retrievalMs: 0,
+    contextBytes: 0,
     passageHashes: [],
     stage: parsed.options.ragMode === 'digest' ? 'rag' : 'generation',
     state: newStageState(),

@@ -58,6 +58,18 @@ async function setup(
   return { pool, clock, lines, answers, endpoint, trials, looks: () => looks };
 }
 
+/** The endpoint that gets the next line of so many tokens. */
+function pick(
+  pool: GpuPool,
+  stage: 'generation' | 'rag',
+  model: string | null,
+  { avoid = nowhere, tokens = 0 }: { avoid?: ReadonlySet<string>; tokens?: number } = {},
+): Endpoint | null {
+  const found = pool.withRoom(stage, model, avoid).find((endpoint) => endpoint.hasRoom({ tokens, stage }));
+  if (found) pool.picked(found);
+  return found ?? null;
+}
+
 /** It is out, whatever runs there. */
 function takeOut(endpoint: Endpoint): void {
   endpoint.contradicted();
@@ -75,7 +87,7 @@ t.test('picks the least loaded, in turns where they are equal', async (t) => {
   const { pool } = await setup(t, { a: ['m'], b: ['m'], c: ['m'] });
   const picks: string[] = [];
   for (let count = 0; count < 6; count += 1) {
-    const picked = pool.pick('generation', null, nowhere)!;
+    const picked = pick(pool, 'generation', null)!;
     picks.push(picked.name);
     occupy(t, picked);
   }
@@ -84,13 +96,13 @@ t.test('picks the least loaded, in turns where they are equal', async (t) => {
   const uneven = await setup(t, { a: ['m'], b: ['m'] }, { window: 4 });
   for (let count = 0; count < 3; count += 1) occupy(t, uneven.endpoint('a'));
   for (let count = 0; count < 3; count += 1) {
-    const picked = uneven.pool.pick('generation', null, nowhere)!;
+    const picked = pick(uneven.pool, 'generation', null)!;
     t.equal(picked.name, 'b');
     occupy(t, picked);
   }
   const idle = await setup(t, { a: ['m'], b: ['m'] });
   t.same(
-    Array.from({ length: 4 }, () => idle.pool.pick('generation', null, nowhere)?.name).sort(),
+    Array.from({ length: 4 }, () => pick(idle.pool, 'generation', null)?.name).sort(),
     ['a', 'a', 'b', 'b'],
     'also when nothing runs',
   );
@@ -100,7 +112,7 @@ t.test('picks nobody when all are full, and somebody as soon as one has room', a
   const { pool, endpoint } = await setup(t, { a: ['m'], b: ['m'] }, { window: 1 });
   let finish = () => {};
   const first = endpoint('a').run(() => new Promise((resolve) => (finish = () => resolve(success))));
-  for (let next = pool.pick('generation', null, nowhere); next; next = pool.pick('generation', null, nowhere))
+  for (let next = pick(pool, 'generation', null); next; next = pick(pool, 'generation', null))
     occupy(t, next);
   let hasRoom = false;
   pool.whenRoom(() => {
@@ -109,27 +121,27 @@ t.test('picks nobody when all are full, and somebody as soon as one has room', a
   finish();
   await first;
   t.ok(hasRoom);
-  t.equal(pool.pick('generation', null, nowhere)?.name, 'a');
+  t.equal(pick(pool, 'generation', null)?.name, 'a');
 });
 
 t.test('picks only who serves the model', async (t) => {
   const { pool, endpoint } = await setup(t, { a: ['small'], b: ['small', 'big'], c: 'hard' });
-  t.equal(pool.pick('generation', 'big', nowhere)?.name, 'b');
-  t.equal(pool.pick('generation', 'none', nowhere), null);
+  t.equal(pick(pool, 'generation', 'big')?.name, 'b');
+  t.equal(pick(pool, 'generation', 'none'), null);
   while (endpoint('b').hasRoom()) occupy(t, endpoint('b'));
-  t.equal(pool.pick('generation', 'big', nowhere), null, 'waits rather than asking another model');
+  t.equal(pick(pool, 'generation', 'big'), null, 'waits rather than asking another model');
 });
 
 t.test('avoids an endpoint as long as another one that is up serves the model', async (t) => {
   const { pool, endpoint } = await setup(t, { a: ['m'], b: ['m', 'rare'] });
   const avoid = new Set(['b']);
-  for (let count = 0; count < 3; count += 1) t.equal(pool.pick('generation', 'm', avoid)?.name, 'a');
-  t.equal(pool.pick('generation', 'rare', avoid)?.name, 'b', 'nobody else has it');
+  for (let count = 0; count < 3; count += 1) t.equal(pick(pool, 'generation', 'm', { avoid })?.name, 'a');
+  t.equal(pick(pool, 'generation', 'rare', { avoid })?.name, 'b', 'nobody else has it');
   while (endpoint('a').hasRoom()) occupy(t, endpoint('a'));
-  t.equal(pool.pick('generation', 'm', avoid), null, 'waits for the other one');
+  t.equal(pick(pool, 'generation', 'm', { avoid }), null, 'waits for the other one');
   takeOut(endpoint('a'));
-  t.equal(pool.pick('generation', 'm', avoid)?.name, 'b');
-  t.ok(pool.pick('generation', 'm', new Set(['a', 'b'])), 'all avoided: any');
+  t.equal(pick(pool, 'generation', 'm', { avoid })?.name, 'b');
+  t.ok(pick(pool, 'generation', 'm', { avoid: new Set(['a', 'b']) }), 'all avoided: any');
 });
 
 t.test('a model is served nowhere only when everybody who should be there has said so', async (t) => {
@@ -154,7 +166,7 @@ t.test('a model that a server had which is gone is waited for, and found when it
   t.equal(pool.servesNowhere('generation', 'none'), true);
   answers['gpu-1'] = ['big'];
   await clock.advance(10_000);
-  t.equal(pool.pick('generation', 'big', nowhere)?.name, 'gpu-1');
+  t.equal(pick(pool, 'generation', 'big')?.name, 'gpu-1');
 });
 
 t.test('says what it waits for: who is dead and why, or where nobody answered', async (t) => {
@@ -214,14 +226,14 @@ t.test('full servers are waited for, busy ones are not', async (t) => {
 
 t.test('finds a server that starts later, and one that comes back', async (t) => {
   const { pool, clock, answers, endpoint, lines } = await setup(t, {}, { isExpected: false, count: 3 });
-  t.equal(pool.pick('generation', null, nowhere), null);
+  t.equal(pick(pool, 'generation', null), null);
   answers['gpu-2'] = ['m'];
   await clock.advance(2_500);
-  t.equal(pool.pick('generation', null, nowhere)?.name, 'gpu-2');
+  t.equal(pick(pool, 'generation', null)?.name, 'gpu-2');
   await endpoint('gpu-2').run(async () => refused);
-  t.equal(pool.pick('generation', null, nowhere), null);
+  t.equal(pick(pool, 'generation', null), null);
   await clock.advance(1_000);
-  t.equal(pool.pick('generation', null, nowhere)?.name, 'gpu-2');
+  t.equal(pick(pool, 'generation', null)?.name, 'gpu-2');
   t.same(
     lines.map(({ endpoint: name, msg }) => [name, msg]),
     [
@@ -298,5 +310,5 @@ t.test('follows a real server through its death and its return', async (t) => {
   await goesOn(() => pool.waitingFor('generation', null) !== null);
   t.match(pool.waitingFor('generation', null), /real: /);
   await server.accept();
-  await goesOn(() => pool.pick('generation', 'm', nowhere) !== null);
+  await goesOn(() => pick(pool, 'generation', 'm') !== null);
 });

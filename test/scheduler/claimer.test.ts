@@ -32,6 +32,7 @@ class World {
   /** Batches whose lines in hand all wait for a digest. */
   readonly digesting = new Set<string>();
   isOpen = true;
+  retrievingLines = 0;
   claims = 0;
   fills = 0;
   #asking = 0;
@@ -39,7 +40,13 @@ class World {
 
   constructor(
     active: () => readonly ActiveBatch[],
-    limits: { lines?: number; digestLines?: number; bytes?: number; store?: Partial<Store> } = {},
+    limits: {
+      lines?: number;
+      retrieving?: number;
+      digestLines?: number;
+      bytes?: number;
+      store?: Partial<Store>;
+    } = {},
   ) {
     this.claimer = new Claimer({
       store: altered(store, {
@@ -58,6 +65,7 @@ class World {
       }),
       horizonLines: (stage) => (stage === 'generation' ? (limits.lines ?? 10) : (limits.digestLines ?? 0)),
       horizonBytes: limits.bytes ?? 1_000_000,
+      retrievingMax: limits.retrieving ?? 1_000,
       hand: this.#hand(),
       isOpen: () => this.isOpen,
       onClaimed: (item) => {
@@ -82,6 +90,9 @@ class World {
       },
       get bytes() {
         return world.inHand.reduce((sum, item) => sum + item.text.length, 0);
+      },
+      get retrievingLines() {
+        return world.retrievingLines;
       },
       linesOf: (id) => world.lines((item) => item.lease.batchId === id),
       isLimited: () => false,
@@ -161,6 +172,27 @@ t.test('a batch with nothing in hand gets one chunk, also beyond the horizon', a
   t.same(world.ids.slice(2), [small[0]?.id, small[1]?.id]);
   await world.settle();
   t.equal(world.claimed.length, 4, 'but only one');
+});
+
+t.test('a huge batch does not fill the row for retrieval before a small one', async (t) => {
+  const huge = await batchOf(10, 4);
+  const small = await batchOf(1, 2);
+  const active = [huge];
+  const world = setup(t, () => active, { lines: 1_000, retrieving: 8 });
+  world.retrievingLines = 8;
+  await world.settle();
+  t.same(world.ids, [huge.id], 'its first chunk, and no more while so many wait for their passages');
+  active.push(small);
+  await world.settle();
+  t.same(world.ids, [huge.id, small.id]);
+  world.retrievingLines = 7;
+  world.claimer.nudge();
+  await until('more of the huge one', () => world.ids.length > 2);
+  const without = { ...(await batchOf(3, 4)), options: { ...options, ragMode: 'off' as const } };
+  const other = setup(t, () => [without], { lines: 1_000, retrieving: 8 });
+  other.retrievingLines = 8;
+  await other.settle();
+  t.equal(other.claimed.length, 3, 'lines that need no passages wait for none');
 });
 
 t.test('before the collection is ready only batches that are being cancelled are claimed from', async (t) => {

@@ -542,12 +542,12 @@ t.test('whoever has the turn when the placing of a line throws, each line ends o
   for (let spoilt = 1; spoilt <= 12; spoilt += 1) {
     const world = await new DigestWorld(SHARED, { window: 1 }).open();
     const { pool } = world;
-    const pick = pool.pick.bind(pool);
+    const withRoom = pool.withRoom.bind(pool);
     let picks = 0;
-    pool.pick = (...wanted) => {
+    pool.withRoom = (...wanted) => {
       picks += 1;
       if (picks === spoilt) throw new Error('bug');
-      return pick(...wanted);
+      return withRoom(...wanted);
     };
     world.begin(4);
     await world.clock.advance(30_000);

@@ -7,6 +7,7 @@ import type { NewRecord } from '../../src/domain/record.ts';
 import { GpuPool } from '../../src/gpu-pool/gpu-pool.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { cancelledFailure, modelFailure } from '../../src/model-server/failures.ts';
+import { planLines } from '../../src/planning/plan-lines.ts';
 import { answering } from '../../src/scheduler/answering.ts';
 import { Dispatcher } from '../../src/scheduler/dispatcher.ts';
 import type { Work } from '../../src/scheduler/work.ts';
@@ -88,6 +89,7 @@ class World {
         generation: answers,
       },
       ragOutageMs: 1,
+      plan: planLines,
       metrics: this.metrics,
       clock: this.clock,
       openLines: () =>

@@ -1,22 +1,33 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
+import type { Endpoint } from '../../src/gpu-pool/endpoint.ts';
+import { planLines } from '../../src/planning/plan-lines.ts';
 import { Feed } from '../../src/scheduler/feed.ts';
+import type { Place, Room } from '../../src/scheduler/stage-lines.ts';
 import type { Work } from '../../src/scheduler/work.ts';
 import { leasedChunk, work } from '../fakes/work-fixtures.ts';
 
-const anywhere = () => 'here';
+const here = { name: 'here', window: 8 } as Endpoint;
+
+/** Room that `place` decides about, in both stages. */
+const roomOf = (place: (work: Work) => Place | null) => (): Room => ({
+  place,
+  endpointsFor: () => [here],
+  serving: () => [here],
+});
+const anywhere = roomOf(() => here);
 const modelOf = (item: Work) => item.parsed.options.model;
 
 /** Takes until nothing more is to be had. */
-function drain(feed: Feed, place: (work: Work) => string | null = anywhere): Work[] {
+function drain(feed: Feed, room = anywhere): Work[] {
   const taken: Work[] = [];
-  for (let next = feed.take(place); next !== null; next = feed.take(place)) taken.push(next.work);
+  for (let next = feed.take(room); next !== null; next = feed.take(room)) taken.push(next.work);
   return taken;
 }
 
 const feedOf = (...works: readonly Work[]) => {
-  const feed = new Feed(modelOf);
+  const feed = new Feed({ modelOf, plan: planLines });
   for (const item of works) feed.push(item);
   return feed;
 };
@@ -47,7 +58,7 @@ const commands = fc.array(
 t.test('loses nothing and gives nothing twice, whatever comes, goes and is removed', async () => {
   fc.assert(
     fc.property(commands, (sequence) => {
-      const feed = new Feed(modelOf);
+      const feed = new Feed({ modelOf, plan: planLines });
       const inside = new Set<Work>();
       let line = 0;
       const leaves = (gone: Work) => assert.ok(inside.delete(gone), 'only what came in comes out, once');
@@ -63,13 +74,10 @@ t.test('loses nothing and gives nothing twice, whatever comes, goes and is remov
           assert.equal(removed.length, [...inside].filter(isOfBatch).length);
           for (const item of removed) leaves(item);
         } else if (kind === 'refuse') {
-          assert.equal(
-            feed.take(() => null),
-            null,
-          );
+          assert.equal(feed.take(roomOf(() => null)), null);
         } else {
           const isFitting = (item: Work) => kind === 'take' || item.parsed.options.model === model;
-          const next = feed.take((item) => (isFitting(item) ? 'here' : null));
+          const next = feed.take(roomOf((item) => (isFitting(item) ? here : null)));
           assert.equal(next === null, ![...inside].some(isFitting), 'what has a place is found');
           if (next) leaves(next.work);
         }
@@ -90,11 +98,10 @@ t.test('batches take turns, and the lines of each keep their order', async (t) =
   ]);
 });
 
-t.test('a batch that comes later waits for one round, not for the others to end', async (t) => {
+t.test('a batch that comes later is next, and does not wait for the others to end', async (t) => {
   const feed = feedOf(...batch('huge', 100));
   for (let count = 0; count < 10; count += 1) feed.take(anywhere);
   for (const item of batch('late', 1)) feed.push(item);
-  feed.take(anywhere);
   t.same(names([feed.take(anywhere)!.work]), ['late1']);
 });
 
@@ -128,7 +135,10 @@ t.test('a line that comes back goes before its siblings', async (t) => {
 
 t.test('lines whose model has no place do not hold up the others of their batch', async (t) => {
   const feed = feedOf(...batch('a', 2, 'busy'), ...batch('a', 2, 'free'), ...batch('b', 1, 'busy'));
-  const taken = drain(feed, (item) => (item.parsed.options.model === 'free' ? 'here' : null));
+  const taken = drain(
+    feed,
+    roomOf((item) => (item.parsed.options.model === 'free' ? here : null)),
+  );
   t.same(
     taken.map((item) => item.parsed.options.model),
     ['free', 'free'],
@@ -141,17 +151,27 @@ t.test('nor do lines that want to go elsewhere hold up those that have not faile
   const { work: failed } = feed.take(anywhere)!;
   failed.state.avoid.add('gpu-0');
   feed.pushFront(failed);
-  t.same(names(drain(feed, (item) => (item.state.avoid.has('gpu-0') ? null : 'gpu-0'))), ['a2']);
+  t.same(
+    names(
+      drain(
+        feed,
+        roomOf((item) => (item.state.avoid.has('gpu-0') ? null : here)),
+      ),
+    ),
+    ['a2'],
+  );
   t.same(names(drain(feed)), ['a1']);
 });
 
 t.test('asks once for each queue when there is no place', async (t) => {
   const feed = feedOf(...batch('a', 50), ...batch('b', 50, 'm'), ...batch('b', 50));
   let asked = 0;
-  feed.take(() => {
-    asked += 1;
-    return null;
-  });
+  feed.take(
+    roomOf(() => {
+      asked += 1;
+      return null;
+    }),
+  );
   t.equal(asked, 3);
 });
 

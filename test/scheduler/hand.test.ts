@@ -17,7 +17,7 @@ t.test('its counts are those of the chunks in it, whatever comes and goes', asyn
   );
   fc.assert(
     fc.property(steps, (sequence) => {
-      const hand = new Hand();
+      const hand = new Hand(1, () => {});
       let inside: LeasedChunk[] = [];
       const gone: LeasedChunk[] = [];
       for (const { kind, batch, lines, which } of sequence) {

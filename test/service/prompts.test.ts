@@ -41,6 +41,26 @@ async function setup(t: Test, settings: Readonly<Record<string, string>> = {}) {
   return { server, service, run };
 }
 
+t.test('the order of the passages in a prompt, and the line that shows it as it was sent', async (t) => {
+  const { run } = await setup(t);
+  const query = 'What about keeper lens, ice valleys, starter flour?';
+  const labels = ({ messages }: ChatBody) =>
+    [...String(messages.at(-1)?.content).matchAll(/<passage id="([^"]+)"/g)].map(([, label]) => label);
+  const ranked = labels((await run({ query }, '?top_k=3')).sent);
+  t.equal(ranked.length, 3);
+  const { result, sent, shown } = await run({ query }, '?top_k=3&context_order=pin_top');
+  t.same(labels(sent).at(-1), ranked[0], 'the best one stands next to the question');
+  t.same(labels(sent).toSorted(), ranked.toSorted());
+  t.same(shown, sent);
+  const documents = (result as unknown as { rag: { documents: { id: string; chunk: number }[] } }).rag
+    .documents;
+  t.same(
+    documents.map(({ id, chunk }) => `${id}#${chunk}`),
+    ranked,
+    'the result lists them as they were ranked',
+  );
+});
+
 t.test('a template makes the message, of the batch or of the line', async (t) => {
   const { run, service } = await setup(t);
   const template = encodeURIComponent('Use:\n{context}\n\nQ: {question}\nA:');
