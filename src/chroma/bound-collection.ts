@@ -1,6 +1,6 @@
 // Calls to one collection, by its UUID: they reach this build of it or nothing, whatever stands under its name by now.
 
-import type { Where as ChromaWhere, Collection } from 'chromadb';
+import type { Where as ChromaWhere, Collection, Metadata, QueryRowResult } from 'chromadb';
 import type { Embedder } from '../domain/embedder.ts';
 import type { Where } from '../domain/where.ts';
 import { type CallLimits, type ChromaConnection, type ChromaResult, failure } from './chroma-client.ts';
@@ -29,7 +29,8 @@ export class BoundCollection {
 
   /**
    * The nearest records of each vector, nearest first, in the order of the vectors. `not_found` too where nothing is
-   * found although nothing was filtered: a READY collection has records, and some of them are always nearest.
+   * found although nothing was filtered: a READY collection has records, and some of them are always nearest. And where
+   * records are found that have neither text nor metadata: while a collection is deleted or emptied, its index still knows them.
    */
   async query(
     vectors: readonly Float32Array[],
@@ -43,18 +44,18 @@ export class BoundCollection {
         // Its type cannot say that operators and fields exclude each other.
         ...(where === null ? {} : { where: where as ChromaWhere }),
       });
-      return result.rows().map((row) =>
-        row.flatMap(({ id, document, metadata, distance }): FoundRecord[] => {
-          if (typeof distance !== 'number' || !Number.isFinite(distance)) return [];
-          return [{ id, text: document ?? '', metadata: metadata ?? {}, distance }];
-        }),
-      );
+      const rows = result.rows();
+      const isTorn = rows.some((row) => row.length > 0 && row.every(isHollow));
+      return isTorn ? null : rows.map((row) => row.flatMap(toFound));
     });
-    if (found.kind === 'failure' || found.value.some((records) => records.length > 0)) return found;
+    if (found.kind === 'failure') return found;
+    const { value } = found;
+    if (value === null) return failure('not_found', 'The collection gives records without texts');
+    if (value.some((records) => records.length > 0)) return { kind: 'ok', value };
     if (where === null) return failure('not_found', 'The collection is empty');
     const count = await this.count(limits);
     if (count.kind === 'failure') return count;
-    return count.value === 0 ? failure('not_found', 'The collection is empty') : found;
+    return count.value === 0 ? failure('not_found', 'The collection is empty') : { kind: 'ok', value };
   }
 
   count(limits: CallLimits): Promise<ChromaResult<number>> {
@@ -90,4 +91,18 @@ export class BoundCollection {
   #call<T>(limits: CallLimits, operation: (collection: Collection) => Promise<T>): Promise<ChromaResult<T>> {
     return this.#connection.call((client) => operation(client.collection(this.uuid)), limits);
   }
+}
+
+/** A row of an answer, as the client of Chroma gives it. */
+type Row = QueryRowResult<Metadata>;
+
+/** Known to the index only. */
+function isHollow({ document, metadata }: Row): boolean {
+  return (document ?? null) === null && (metadata ?? null) === null;
+}
+
+function toFound(row: Row): FoundRecord[] {
+  const { id, document, metadata, distance } = row;
+  if (isHollow(row) || typeof distance !== 'number' || !Number.isFinite(distance)) return [];
+  return [{ id, text: document ?? '', metadata: metadata ?? {}, distance }];
 }

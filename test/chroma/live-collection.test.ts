@@ -68,12 +68,25 @@ t.test("somebody else's collection under the name is an outage, and is left as i
   t.equal(live.outage, null);
 });
 
+/** Chroma's answer to a query in the moment after its records are gone. */
+const hollow = JSON.stringify({
+  ids: [['doc-0#0', 'doc-1#0']],
+  distances: [[0.1, 0.2]],
+  documents: [[null, null]],
+  metadatas: [[null, null]],
+  embeddings: null,
+  uris: null,
+  include: ['documents', 'metadatas', 'distances'],
+});
+
 t.test('every face of the race with a reset is taken for one', async (t) => {
   const faces = [
     [404, '{"message":"Collection [x] does not exists."}'],
     [412, '{"message":"Missing metadata segment"}'],
     [412, '{"message":"error in a backfill request to compactor"}'],
     [500, '{"message":"Nothing found on disk"}'],
+    // The index still knows what has been deleted.
+    [200, hollow],
   ] as const;
   for (const [status, body] of faces) {
     const { proxy, ask } = await liveWorld(t, chroma);
