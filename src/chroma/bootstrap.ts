@@ -65,6 +65,8 @@ export class Bootstrap {
   #state: BootstrapState = { phase: 'checking' };
   #saidAtMs = 0;
   #rebuilding: Promise<ReadyCollection> | null = null;
+  /** Questions go to the collection that is READY. At a start nobody has asked it yet. */
+  #isInUse = false;
   /** Names of what builds have replaced. */
   #retired: string[] = [];
 
@@ -88,6 +90,7 @@ export class Bootstrap {
       if (resetCollection === 'never') return this.#attach(timeoutMs, signal);
       const ready = await this.#bringUp(resetCollection === 'if-changed', timeoutMs, signal);
       await this.removeRetired();
+      this.#isInUse = true;
       return ready;
     });
   }
@@ -248,9 +251,10 @@ export class Bootstrap {
     }
   }
 
-  /** Of what builds of a process that was killed have left, what is not READY. Answers which names are not free. */
+  /** What builds of a process that was killed have left, but for what is in use. Answers which names are not free. */
   async #removeLeftovers(chroma: PatientChroma, current: CollectionRecord | null) {
-    const { removed, spared, taken } = await removeLeftovers(chroma, this.#identity, current?.uuid ?? null);
+    const inUse = this.#isInUse && current !== null ? current.uuid : null;
+    const { removed, spared, taken } = await removeLeftovers(chroma, this.#identity, inUse);
     if (removed.length > 0) this.#options.log.warn({ removed }, 'deleted what an earlier build has left');
     return { spared, taken: new Set([...taken, ...spared]) };
   }

@@ -124,19 +124,19 @@ async function rename(
 
 /**
  * Deletes what builds left: those that never were swapped in, and those that were replaced. Without our mark they are
- * somebody else's and stay, but for empty ones under names that only we give. The one that is READY stays as well:
+ * somebody else's and stay, but for empty ones under names that only we give. The one that is in use stays as well:
  * a build that could not be recorded, nor undone, leaves it retired. Answers the names of all.
  */
 export async function removeLeftovers(
   chroma: PatientChroma,
   { name, ownerId }: CollectionIdentity,
-  readyUuid: string | null,
+  inUseUuid: string | null,
 ): Promise<{ removed: string[]; spared: string[]; taken: Set<string> }> {
   const removed: string[] = [];
   const spared: string[] = [];
   const taken = new Set<string>();
   for (const collection of await buildsOf(chroma, name)) {
-    if (collection.id === readyUuid) {
+    if (collection.id === inUseUuid) {
       spared.push(collection.name);
       continue;
     }
