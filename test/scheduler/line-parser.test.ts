@@ -5,7 +5,15 @@ import { RagmillError } from '../../src/errors.ts';
 import { type BadLine, type ParsedLine, parseLine } from '../../src/scheduler/line-parser.ts';
 import { options } from '../fakes/batch-fixtures.ts';
 
-const { onInvalid: _1, pauseAfter: _2, maxFailures: _3, completionWindow: _4, ...requestOptions } = options;
+const {
+  contextOrder: _1,
+  priority: _2,
+  onInvalid: _3,
+  pauseAfter: _4,
+  maxFailures: _5,
+  completionWindow: _6,
+  ...requestOptions
+} = options;
 const parse = (line: string | Uint8Array) => parseLine(Buffer.from(line), requestOptions);
 const parseValue = (value: unknown) => parse(JSON.stringify(value));
 
