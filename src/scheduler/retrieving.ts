@@ -7,6 +7,7 @@ import type { Metrics } from '../metrics.ts';
 import type { Clock } from '../time.ts';
 import type { Hand } from './hand.ts';
 import type { PassageKeeper } from './passage-keeper.ts';
+import type { RetrievalTurns } from './retrieval-turns.ts';
 import type { SharedTexts } from './shared-texts.ts';
 import type { Work } from './work.ts';
 
@@ -19,6 +20,7 @@ export interface RetrievingOptions {
   readonly keeper: PassageKeeper;
   readonly sharedTexts: SharedTexts;
   readonly hand: Pick<Hand, 'retrieving' | 'retrieved' | 'grow'>;
+  readonly turns: RetrievalTurns;
   readonly metrics: Metrics;
   readonly clock: Clock;
 }
@@ -28,7 +30,8 @@ export async function retrieveFor(work: Work, options: RetrievingOptions): Promi
   const { clock, metrics, hand } = options;
   const startedAtMs = clock.monotonicMs();
   hand.retrieving();
-  const outcome = await askUntilCurrent(work, options).finally(() => hand.retrieved());
+  const asked = options.turns.run(work.chunk, () => askUntilCurrent(work, options));
+  const outcome = await asked.finally(() => hand.retrieved());
   if (outcome === null) return null;
   work.retrieval = outcome.kind === 'success' ? keep(work, outcome, options) : outcome;
   work.retrievalMs = clock.monotonicMs() - startedAtMs;

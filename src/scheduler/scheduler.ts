@@ -22,6 +22,7 @@ import { PassageKeeper } from './passage-keeper.ts';
 import { ProgressMeter } from './progress.ts';
 import { countRecords } from './record-metrics.ts';
 import { RecordWriter, type SchedulerLog } from './record-writer.ts';
+import { RetrievalTurns } from './retrieval-turns.ts';
 import { SharedTexts } from './shared-texts.ts';
 import { StoreTrouble } from './store-trouble.ts';
 import { Upkeep } from './upkeep.ts';
@@ -31,6 +32,7 @@ import type { LeasedChunk } from './work.ts';
 type Internal =
   | 'keeper'
   | 'sharedTexts'
+  | 'turns'
   | 'hand'
   | 'trouble'
   | 'openLines'
@@ -79,6 +81,7 @@ export class Scheduler {
       ...options,
       keeper: this.#keeper,
       sharedTexts: new SharedTexts(),
+      turns: new RetrievalTurns(),
       hand: this.#hand,
       trouble,
       openLines: () => this.#hand.lines,

@@ -15,6 +15,7 @@ import { planLines } from '../../src/planning/plan-lines.ts';
 import { Hand } from '../../src/scheduler/hand.ts';
 import { LineRunner } from '../../src/scheduler/line-runner.ts';
 import { PassageKeeper } from '../../src/scheduler/passage-keeper.ts';
+import { RetrievalTurns } from '../../src/scheduler/retrieval-turns.ts';
 import { SharedTexts } from '../../src/scheduler/shared-texts.ts';
 import { StoreTrouble } from '../../src/scheduler/store-trouble.ts';
 import type { LeasedChunk } from '../../src/scheduler/work.ts';
@@ -117,6 +118,7 @@ export class DigestWorld {
       log: this.recording.log,
       plan: planLines,
       sharedTexts: new SharedTexts(),
+      turns: new RetrievalTurns(),
       hand: new Hand(1, () => {}),
       keeper: new PassageKeeper(),
       trouble: new StoreTrouble(this.recording.log),
