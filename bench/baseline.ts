@@ -6,17 +6,18 @@
 //   wide     a server has four times as many slots as workers
 //   death    one of the servers dies at 30 % of the results, for good
 //
-//   npm run bench:baseline [-- --scenarios=uniform,tailed,wide,death --rounds=2 --seconds=8 --servers=4 --workers=8 --answer=250]
+//   npm run bench:baseline [-- --scenarios=uniform,tailed,wide,death --rounds=2 --seconds=8 --servers=4 --workers=8
+//     --answer=250 --json=<file>]
 
 import { mkdtempSync, rmSync } from 'node:fs';
-import { loadavg, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { ServiceProcess } from '../src/cli/service-process.ts';
-import { type Figure, figure, median, reportFigures } from './parts/figures.ts';
 import { FollowedBatch } from './parts/followed-batch.ts';
-import { machine } from './parts/report.ts';
+import { median } from './parts/median.ts';
+import { type Figure, FigureReport, figure } from './parts/report.ts';
 import { CorpusFile, ServiceChroma } from './parts/retrieval-side.ts';
 import type { ServerCounts } from './parts/slot-counts.ts';
 import { SlotModels } from './parts/slot-models.ts';
@@ -64,6 +65,7 @@ const { values } = parseArgs({
     answer: { type: 'string', default: '250' },
     spread: { type: 'string', default: '1' },
     chunks: { type: 'string', default: '1000' },
+    json: { type: 'string' },
   },
 });
 const servers = Number(values.servers);
@@ -84,7 +86,7 @@ opened.defer(() => rmSync(folder, { recursive: true }));
 const corpus = await CorpusFile.write(join(folder, 'corpus.jsonl'), Number(values.chunks));
 const embedder = await corpus.embedder();
 const questions = (await corpus.questions(embedder, lines)).map(({ query }) => query);
-console.log(`${machine()}, load ${loadavg()[0]?.toFixed(1)}`);
+const report = new FigureReport('the service beside fixed workers');
 console.log(
   `${servers} servers, ${workers} workers each, ${answerMs} ms an answer, ${lines} lines with retrieval`,
 );
@@ -93,6 +95,7 @@ for (const name of values.scenarios.split(',')) {
   if (!scenario) throw new Error(`there is no scenario ${name}; there are ${Object.keys(scenarios).join()}`);
   await measure(name, scenario);
 }
+report.write(values.json);
 
 async function measure(name: string, scenario: Scenario): Promise<void> {
   const { slots, spread } = scenario;
@@ -121,7 +124,7 @@ async function measure(name: string, scenario: Scenario): Promise<void> {
       console.log(`  ${contender.name.padEnd(24)} ${seconds} s, queue ${longestQueue}, lost ${lost}`);
     }
   }
-  reportFigures(`${name}, medians of the rounds`, figuresOf(contenders));
+  report.table(`${name}, medians of the rounds`, figuresOf(contenders));
 }
 
 interface Surroundings {

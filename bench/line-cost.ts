@@ -2,10 +2,10 @@
 // result read, of batches of different sizes, with rag_mode=off and a model server that answers at once. One service runs
 // them all, in turns; small batches are run one after the other until there is enough to measure.
 //
-//   npm run bench:line-cost [-- --sizes=1000,10000,100000,1000000 --rounds=2 --window=64]
+//   npm run bench:line-cost [-- --sizes=1000,10000,100000,1000000 --rounds=2 --window=64 --json=<file>]
 
 import { createWriteStream, mkdtempSync, rmSync } from 'node:fs';
-import { loadavg, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -13,10 +13,10 @@ import { parseArgs } from 'node:util';
 import { ServiceProcess } from '../src/cli/service-process.ts';
 import { answerByService } from './parts/answered-file.ts';
 import { type Contender, takeTurns, totals } from './parts/contenders.ts';
-import { type Figure, figure, median, reportFigures } from './parts/figures.ts';
 import { startInstantModel } from './parts/instant-model.ts';
+import { median } from './parts/median.ts';
 import { questionPieces } from './parts/question-lines.ts';
-import { machine } from './parts/report.ts';
+import { type Figure, FigureReport, figure } from './parts/report.ts';
 
 /** Lines that a measurement has at least. */
 const LINES_MIN = 20_000;
@@ -27,6 +27,7 @@ const { values } = parseArgs({
     sizes: { type: 'string', default: '1000,10000,100000' },
     rounds: { type: 'string', default: '2' },
     window: { type: 'string', default: '64' },
+    json: { type: 'string' },
   },
 });
 const sizes = values.sizes.split(',').map(Number);
@@ -42,19 +43,20 @@ const service = new ServiceProcess({
 });
 opened.defer(() => service.stop());
 await service.ready(() => {});
-console.log(`${machine()}, load ${loadavg()[0]?.toFixed(1)}`);
+const report = new FigureReport('what a line costs in batches of different sizes');
 await answerByService(service.url, await fileOf(WARM_UP_LINES), WARM_UP_LINES);
 const batches: Contender[] = [];
 for (const size of sizes) batches.push(await batchesOf(size));
 console.log('\nprocessor time a line, batches of each size in turns');
 await takeTurns(batches, Number(values.rounds));
-reportFigures('rag_mode=off, medians of the rounds', batches.map(figureOf));
+report.table('rag_mode=off, medians of the rounds', batches.map(figureOf));
 const [smallest] = batches;
 if (smallest)
-  reportFigures(
+  report.table(
     `against ${smallest.name}`,
     batches.slice(1).map((one) => ratioOf(one, smallest)),
   );
+report.write(values.json);
 
 async function batchesOf(size: number): Promise<Contender> {
   const path = await fileOf(size);

@@ -6,12 +6,13 @@
 //             then --bullmq=<folder>. Redis writes its log to the disk once a second; the service commits before it answers
 //   retrieve  with retrieval, beside a bare loop that asks the service's own Chroma for the same vectors
 //
-//   npm run bench:overhead [-- --parts=off,retrieve --lines=10000 --questions=1500 --rounds=3 --concurrency=64 --bullmq=<folder>]
+//   npm run bench:overhead [-- --parts=off,retrieve --lines=10000 --questions=1500 --rounds=3 --concurrency=64
+//     --bullmq=<folder> --json=<file>]
 //   npm run bench:overhead -- --profile=<folder>   where the service's processor time goes with rag_mode=off, and no more
 
 import { createWriteStream, mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { loadavg, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -19,12 +20,12 @@ import { parseArgs } from 'node:util';
 import { ServiceProcess } from '../src/cli/service-process.ts';
 import { answerByService } from './parts/answered-file.ts';
 import { type Contender, takeTurns, totals } from './parts/contenders.ts';
-import { type Figure, figure, median, reportFigures } from './parts/figures.ts';
 import { type InstantModel, startInstantModel } from './parts/instant-model.ts';
 import { LoopProcess } from './parts/loop-process.ts';
+import { median } from './parts/median.ts';
 import { questionPieces } from './parts/question-lines.ts';
 import { hasRedis, RedisServer } from './parts/redis-server.ts';
-import { machine } from './parts/report.ts';
+import { type Figure, FigureReport, figure } from './parts/report.ts';
 import { type Asked, CorpusFile, ServiceChroma } from './parts/retrieval-side.ts';
 import { profileService } from './parts/service-profile.ts';
 import { cpuMsByKind } from './parts/thread-figures.ts';
@@ -51,6 +52,7 @@ const { values } = parseArgs({
     bullmq: { type: 'string', default: import.meta.dirname },
     /** Where the profiles of the service's threads are left. */
     profile: { type: 'string' },
+    json: { type: 'string' },
   },
 });
 const rounds = Number(values.rounds);
@@ -63,12 +65,13 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
 await using opened = new AsyncDisposableStack();
 const folder = mkdtempSync(join(tmpdir(), 'ragmill-bench-'));
 opened.defer(() => rmSync(folder, { recursive: true }));
-console.log(`${machine()}, load ${loadavg()[0]?.toFixed(1)}`);
+const report = new FigureReport('what a line costs the service');
 for (const name of values.profile === undefined ? values.parts.split(',') : ['profile']) {
   const part = parts[name];
   if (!part) throw new Error(`there is no part ${name}; there are ${Object.keys(parts).join()}`);
   await part();
 }
+report.write(values.json);
 
 async function measureOff(): Promise<void> {
   await using model = await startInstantModel();
@@ -114,13 +117,13 @@ async function measureOff(): Promise<void> {
     return figure(name, (1000 * (ms - (threadsBefore.get(name) ?? 0))) / (rounds * lines), 'µs a line');
   });
   const ratio = ratioOf(running, loop);
-  reportFigures('rag_mode=off, medians of the rounds', [
+  report.table('rag_mode=off, medians of the rounds', [
     ...lineFigures(running),
     ...lineFigures(loop),
     figure('service / bare loop', ratio, '', { atMost: RATIO_MAX }),
     ...(queue ? [...lineFigures(queue), figure('service / BullMQ', ratioOf(running, queue))] : []),
   ]);
-  reportFigures('the service by thread', threads);
+  report.table('the service by thread', threads);
   if (!(ratio <= RATIO_MAX)) process.exitCode = 1;
 }
 
@@ -176,7 +179,7 @@ async function measureRetrieval(): Promise<void> {
   await takeTurns([running, loop], rounds);
   const chromaUs = (contender: Contender) =>
     median(contender.costs.map(({ cpuUs }) => cpuUs.Chroma ?? Number.NaN));
-  reportFigures('with retrieval, medians of the rounds', [
+  report.table('with retrieval, medians of the rounds', [
     ...lineFigures(running),
     ...lineFigures(loop),
     figure("Chroma's, service / bare loop", chromaUs(running) / chromaUs(loop)),
