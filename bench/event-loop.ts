@@ -1,7 +1,7 @@
 // How late the service's event loop is while it takes uploads, runs lines and serves twenty result streams, all at once,
 // beside an idle Node process that is measured at the same time on the same machine.
 //
-//   npm run bench:event-loop [-- --seconds=20 --streams=20 --uploads=2 --upload-rate=5000]
+//   npm run bench:event-loop [-- --seconds=20 --streams=20 --uploads=2 --upload-rate=5000 --json=<file>]
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,7 +19,7 @@ import {
 } from './parts/event-loop-figures.ts';
 import { startInstantModel } from './parts/instant-model.ts';
 import { cpuMs } from './parts/process-figures.ts';
-import { machine, report } from './parts/report.ts';
+import { type Figure, FigureReport, figure } from './parts/report.ts';
 import { ServiceLoad } from './parts/service-load.ts';
 
 const WARM_UP_MS = 5_000;
@@ -30,6 +30,7 @@ const { values } = parseArgs({
     streams: { type: 'string', default: '20' },
     uploads: { type: 'string', default: '2' },
     'upload-rate': { type: 'string', default: '5000' },
+    json: { type: 'string' },
   },
 });
 const seconds = Number(values.seconds);
@@ -43,9 +44,10 @@ const folder = mkdtempSync(join(tmpdir(), 'ragmill-bench-'));
 const idlePath = join(folder, 'idle.json');
 const servicePath = join(folder, 'service.json');
 const idle = startIdle();
+const report = new FigureReport('how late the event loop is');
 try {
-  console.log(machine());
   for (const ragMode of ['off', 'retrieve']) await measure(ragMode);
+  report.write(values.json);
 } finally {
   idle.kill();
   await once(idle, 'exit');
@@ -77,20 +79,18 @@ async function measure(ragMode: string): Promise<void> {
     const busy = await figures(service, seconds);
     const lines = ((await linesRun(service)) - before.lines) / seconds;
     const megabytes = (load.streamedBytes - before.bytes) / seconds / 1e6;
-    const { streams, uploads, uploadLinesPerSecond } = loadOptions;
-    report(`rag_mode=${ragMode}, milliseconds`, [
-      ['delay without load', describe(quiet.service.delay)],
-      ['delay under load', describe(busy.service.delay)],
-      ['idle process at the same time', describe(busy.idle.delay)],
-      ['p99 above the idle process', (busy.service.delay.p99 - busy.idle.delay.p99).toFixed(1)],
-      ['processor time between two ticks', describe(busy.service.work)],
-      ['lines run per second', lines.toFixed(0)],
-      [
-        'processor time of the service',
-        `${((usedMs() - before.usedMs) / seconds / 10).toFixed(0)} % of a core`,
-      ],
-      ['results', `${megabytes.toFixed(1)} MB/s in ${streams} streams`],
-      ['uploads', `${uploads} of ${uploadLinesPerSecond} lines/s each`],
+    report.table(`rag_mode=${ragMode}`, [
+      ...quantiles('delay without load', quiet.service.delay),
+      ...quantiles('delay under load', busy.service.delay),
+      ...quantiles('delay of the idle process meanwhile', busy.idle.delay),
+      figure('p99 above the idle process', busy.service.delay.p99 - busy.idle.delay.p99, 'ms'),
+      ...quantiles('processor time between two ticks', busy.service.work),
+      figure('lines run', lines, 'a second'),
+      figure('processor time of the service', (usedMs() - before.usedMs) / seconds / 1000, 'of a core'),
+      figure('streams of results', loadOptions.streams),
+      figure('results', megabytes, 'MB/s in all streams'),
+      figure('uploads', loadOptions.uploads),
+      figure('lines of each upload', loadOptions.uploadLinesPerSecond, 'a second'),
     ]);
   } finally {
     load.stop();
@@ -119,6 +119,6 @@ async function figures(
   return ask();
 }
 
-function describe({ p50, p99, max }: Quantiles): string {
-  return `p50 ${p50.toFixed(1)}  p99 ${p99.toFixed(1)}  max ${max.toFixed(1)}`;
+function quantiles(name: string, { p50, p99, max }: Quantiles): Figure[] {
+  return Object.entries({ p50, p99, max }).map(([of, ms]) => figure(`${name}, ${of}`, ms, 'ms'));
 }

@@ -1,8 +1,8 @@
 // A batch of a million lines: what the service's process needs of memory while it takes the upload, raw and as a form,
-// and while it runs the batch to its end against a model server that answers at once; and whether the last lines cost
-// as much as the first.
+// while it runs the batch to its end against a model server that answers at once, and while all results are downloaded; how
+// fast it takes and gives; and whether the last lines cost as much as the first.
 //
-//   npm run bench:large-batch [-- --lines=1000000 --run-lines=1000000 --window=64]
+//   npm run bench:large-batch [-- --lines=1000000 --run-lines=1000000 --window=64 --json=<file>]
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -10,7 +10,7 @@ import { ServiceProcess } from '../src/cli/service-process.ts';
 import { startInstantModel } from './parts/instant-model.ts';
 import { cpuMs, peakResidentMb, resetPeak, residentMb } from './parts/process-figures.ts';
 import { questionPieces } from './parts/question-lines.ts';
-import { machine, report } from './parts/report.ts';
+import { FigureReport, figure } from './parts/report.ts';
 import { type UploadForm, upload } from './parts/upload.ts';
 
 interface Sample {
@@ -34,14 +34,16 @@ const { values } = parseArgs({
     lines: { type: 'string', default: '1000000' },
     'run-lines': { type: 'string' },
     window: { type: 'string', default: '64' },
+    json: { type: 'string' },
   },
 });
 const uploadLines = Number(values.lines);
 const runLines = Number(values['run-lines'] ?? values.lines);
 
-console.log(machine());
+const report = new FigureReport('a large batch');
 for (const form of ['raw', 'multipart'] as const) await measureUpload(form);
 await measureRun();
+report.write(values.json);
 
 async function measureUpload(form: UploadForm): Promise<void> {
   const service = new ServiceProcess({ GPU_ENDPOINTS: NO_ENDPOINT, RAG_MODE: 'off' });
@@ -52,13 +54,14 @@ async function measureUpload(form: UploadForm): Promise<void> {
     resetPeak(pid);
     await upload(service.url, { form, pieces: questionPieces(uploadLines) });
     const seconds = (performance.now() - before.atMs) / 1000;
-    report(`upload, ${form}`, [
-      ['lines', `${uploadLines}`],
-      ['idle before', `${idleMb.toFixed(0)} MB`],
-      ['peak resident memory', `${peakResidentMb(pid).toFixed(0)} MB`],
-      ['seconds', seconds.toFixed(1)],
-      ['lines per second', (uploadLines / seconds).toFixed(0)],
-      ['processor time per line', `${perLineUs(cpuMs(pid) - before.cpuMs, uploadLines)} µs`],
+    const usedMs = cpuMs(pid) - before.cpuMs;
+    report.table(`upload, ${form}`, [
+      figure('lines of 1 kB', uploadLines),
+      figure('resident memory before', idleMb, 'MB'),
+      figure('peak resident memory', peakResidentMb(pid), 'MB'),
+      figure('time', seconds, 's'),
+      figure('lines', uploadLines / seconds, 'a second'),
+      figure('processor time', perLineUs(usedMs, uploadLines), 'µs a line'),
     ]);
   } finally {
     await service.stop();
@@ -79,9 +82,29 @@ async function measureRun(): Promise<void> {
     resetPeak(pid);
     const samples = await sampleUntilEnd(service.url, id, pid);
     reportRun(samples, peakResidentMb(pid));
+    await measureDownload(`${service.url}/batches/${id}/results?follow=false`, pid);
   } finally {
     await service.stop();
   }
+}
+
+/** Of all results of a batch that has ended. */
+async function measureDownload(url: string, pid: number): Promise<void> {
+  const before = { cpuMs: cpuMs(pid), atMs: performance.now() };
+  resetPeak(pid);
+  const { body, status } = await fetch(url);
+  if (!body) throw new Error(`no results: ${status}`);
+  let bytes = 0;
+  for await (const piece of body) bytes += piece.length;
+  const seconds = (performance.now() - before.atMs) / 1000;
+  report.table('download of all results', [
+    figure('size', bytes / 1e6, 'MB'),
+    figure('peak resident memory', peakResidentMb(pid), 'MB'),
+    figure('time', seconds, 's'),
+    figure('lines', runLines / seconds, 'a second'),
+    figure('rate', bytes / 1e6 / seconds, 'MB/s'),
+    figure('processor time', perLineUs(cpuMs(pid) - before.cpuMs, runLines), 'µs a line'),
+  ]);
 }
 
 async function readyPid(service: ServiceProcess): Promise<number> {
@@ -112,15 +135,18 @@ function reportRun(samples: readonly Sample[], peakMb: number): void {
   const second = cpuUsPerLine(samples, 0.1, 0.2);
   const final = cpuUsPerLine(samples, 0.9, 1);
   const lines = last.lines - first.lines;
-  report('run, rag_mode=off, instant model server', [
-    ['lines', `${lines} (of ${runLines}, the others ran during the upload)`],
-    ['peak resident memory', `${peakMb.toFixed(0)} MB`],
-    ['resident memory by tenths', tenths(samples).join(' ')],
-    ['slope from the second tenth on', `${slopeMb(samples).toFixed(1)} MB per 100,000 lines`],
-    ['lines per second', ((1000 * lines) / (last.atMs - first.atMs)).toFixed(0)],
-    ['processor time per line', `${perLineUs(last.cpuMs - first.cpuMs, lines)} µs`],
-    ['  second tenth', `${second.toFixed(0)} µs`],
-    ['  last tenth', `${final.toFixed(0)} µs, ${(final / second).toFixed(2)} of the second tenth`],
+  report.table('run, rag_mode=off, instant model server', [
+    figure('lines of the batch', runLines),
+    figure('lines run after the upload', lines),
+    figure('peak resident memory', peakMb, 'MB'),
+    figure('resident memory after a tenth', sampleAt(samples, 0.1).residentMb, 'MB'),
+    figure('resident memory at the end', last.residentMb, 'MB'),
+    figure('slope from the second tenth on', slopeMb(samples), 'MB for 100,000 lines'),
+    figure('lines', (1000 * lines) / (last.atMs - first.atMs), 'a second'),
+    figure('processor time', perLineUs(last.cpuMs - first.cpuMs, lines), 'µs a line'),
+    figure('processor time, second tenth', second, 'µs a line'),
+    figure('processor time, last tenth', final, 'µs a line'),
+    figure('last tenth / second tenth', final / second),
   ]);
 }
 
@@ -140,10 +166,6 @@ function sampleAt(samples: readonly Sample[], part: number): Sample {
   return found;
 }
 
-function tenths(samples: readonly Sample[]): string[] {
-  return Array.from({ length: 10 }, (_, index) => sampleAt(samples, (index + 1) / 10).residentMb.toFixed(0));
-}
-
 /** Least squares of resident memory over lines, without the first tenth, in which caches fill. */
 function slopeMb(samples: readonly Sample[]): number {
   const { lines: begin } = sampleAt(samples, 0.1);
@@ -156,6 +178,6 @@ function slopeMb(samples: readonly Sample[]): number {
   return (100_000 * covariance) / mean(({ lines }) => (lines - meanLines) ** 2);
 }
 
-function perLineUs(milliseconds: number, lines: number): string {
-  return ((1000 * milliseconds) / lines).toFixed(0);
+function perLineUs(milliseconds: number, lines: number): number {
+  return (1000 * milliseconds) / lines;
 }

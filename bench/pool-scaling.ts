@@ -2,11 +2,12 @@
 // on so many requests at a time. Nothing but the pool stands between a batch and the bound, which is what the servers can
 // do when none of their slots is ever free.
 //
-//   npm run bench:scaling [-- --servers=1,2,4,8 --seconds=30 --slots=32 --answer=500 --spread=0 --window=auto]
+//   npm run bench:scaling [-- --servers=1,2,4,8 --seconds=30 --slots=32 --answer=500 --spread=0 --window=auto
+//     --json=<file>]
 
 import { parseArgs } from 'node:util';
 import { PoolRun } from './parts/pool-run.ts';
-import { machine, report } from './parts/report.ts';
+import { FigureReport, figure } from './parts/report.ts';
 
 const { values } = parseArgs({
   options: {
@@ -18,13 +19,17 @@ const { values } = parseArgs({
     answer: { type: 'string', default: '500' },
     spread: { type: 'string', default: '0' },
     window: { type: 'string', default: 'auto' },
+    json: { type: 'string' },
   },
 });
 const slots = Number(values.slots);
 const answerMs = Number(values.answer);
 const boundMs = 1000 * Number(values.seconds);
 
-console.log(machine());
+/** Of the rate of the fewest servers, times their number. */
+const SHARE_MIN = 0.97;
+
+const report = new FigureReport('how the rate grows with the servers');
 console.log(`servers of ${slots} slots, ${answerMs} ms an answer, spread ${values.spread}`);
 console.log(`rag_mode=off, GPU_CONCURRENCY=${values.window}`);
 let base: { servers: number; rate: number } | null = null;
@@ -32,6 +37,7 @@ for (const servers of values.servers.split(',').map(Number)) {
   const rate = await measure(servers, base);
   base ??= { servers, rate };
 }
+report.write(values.json);
 
 /** Lines a second. */
 async function measure(servers: number, first: typeof base): Promise<number> {
@@ -42,19 +48,23 @@ async function measure(servers: number, first: typeof base): Promise<number> {
   const rate = (1000 * lines) / finished.makespanMs;
   const busyMs = finished.counts.reduce((sum, { busySlotMs }) => sum + busySlotMs, 0);
   const ratio = first ? rate / ((first.rate * servers) / first.servers) : 1;
-  report(`${servers} servers`, [
-    ['lines', `${lines}, ${finished.failed} failed, ${finished.triedAgain} tried again`],
-    ['makespan, first request to last result', `${(finished.makespanMs / 1000).toFixed(2)} s`],
-    ['bound, lines / (slots / answer time)', `${(boundMs / 1000).toFixed(2)} s`],
-    ['makespan / bound', (finished.makespanMs / boundMs).toFixed(3)],
-    ['lines per second', rate.toFixed(1)],
-    [
+  report.table(`${servers} servers`, [
+    figure('lines', lines),
+    figure('lines failed', finished.failed),
+    figure('lines tried again', finished.triedAgain),
+    figure('makespan, first request to last result', finished.makespanMs / 1000, 's'),
+    figure('bound, lines / (slots / answer time)', boundMs / 1000, 's'),
+    figure('makespan / bound', finished.makespanMs / boundMs),
+    figure('lines', rate, 'a second'),
+    figure(
       `rate / ${servers / (first?.servers ?? servers)} times the first one`,
-      `${ratio.toFixed(3)} (asked: 0.97)`,
-    ],
-    ['slots in use', (busyMs / (servers * slots * finished.makespanMs)).toFixed(3)],
-    ['longest queue at a server', `${Math.max(...finished.counts.map((count) => count.longestQueue))}`],
-    ['processor time of the service', `${(100 * run.processorShare).toFixed(0)} % of a core`],
+      ratio,
+      '',
+      first && { atLeast: SHARE_MIN },
+    ),
+    figure('slots in use', busyMs / (servers * slots * finished.makespanMs)),
+    figure('longest queue at a server', Math.max(...finished.counts.map((count) => count.longestQueue))),
+    figure('processor time of the service', run.processorShare, 'of a core'),
   ]);
   return rate;
 }

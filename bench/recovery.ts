@@ -1,7 +1,7 @@
 // How soon a service that was killed in the middle of a batch brings the next result: from the start of the new process to
 // the first new line that a client reads; and where the time goes. The corpus is the demo's.
 //
-//   npm run bench:recovery [-- --rounds=10]
+//   npm run bench:recovery [-- --rounds=10 --json=<file>]
 
 import { readFileSync } from 'node:fs';
 import { get, type IncomingMessage } from 'node:http';
@@ -10,9 +10,10 @@ import { parseArgs } from 'node:util';
 import { ServiceProcess } from '../src/cli/service-process.ts';
 import { freePort } from './parts/free-port.ts';
 import { type InstantModel, startInstantModel } from './parts/instant-model.ts';
+import { median } from './parts/median.ts';
 import { cpuMs } from './parts/process-figures.ts';
 import { questionPieces } from './parts/question-lines.ts';
-import { machine } from './parts/report.ts';
+import { FigureReport, figure } from './parts/report.ts';
 import { upload } from './parts/upload.ts';
 
 /** Enough for every round, at 8 answers in 20 ms. */
@@ -24,7 +25,9 @@ const POLL_INTERVAL_MS = 10;
 type Round = Readonly<Record<(typeof STEPS)[number], number>>;
 const STEPS = ['listening', 'Chroma serves', 'ready', 'first new result', 'processor time'] as const;
 
-const { values } = parseArgs({ options: { rounds: { type: 'string', default: '10' } } });
+const { values } = parseArgs({
+  options: { rounds: { type: 'string', default: '10' }, json: { type: 'string' } },
+});
 
 await using model = await startInstantModel(ANSWER_MS);
 const settings = {
@@ -33,9 +36,9 @@ const settings = {
   RESET_COLLECTION: 'if-changed',
   PORT: String(await freePort()),
 };
+const report = new FigureReport('the way back from SIGKILL');
 let service = new ServiceProcess(settings);
 try {
-  console.log(machine());
   await service.ready(() => {});
   const id = await upload(service.url, { form: 'raw', pieces: questionPieces(BATCH_LINES) });
   const url = `${service.url}/batches/${id}`;
@@ -48,11 +51,17 @@ try {
     rounds.push(roundOf(startedAtMs, Date.now(), cpuMs(service.pid ?? 0)));
     await service.ready(() => {});
   }
-  for (const step of STEPS) {
-    const times = rounds.map((round) => round[step]).sort((a, b) => a - b);
-    const median = times[Math.floor(times.length / 2)];
-    console.log(`${step.padEnd(20)} median ${median} ms, max ${times.at(-1)} ms`);
-  }
+  report.table(
+    `${rounds.length} kills in mid batch`,
+    STEPS.flatMap((step) => {
+      const times = rounds.map((round) => round[step]);
+      return [
+        figure(`${step}, median`, median(times), 'ms'),
+        figure(`${step}, at most`, Math.max(...times), 'ms'),
+      ];
+    }),
+  );
+  report.write(values.json);
 } finally {
   await service.stop();
 }

@@ -3,10 +3,11 @@
 // the service and the best loop take turns with whole batches, so that neither a machine that is busy for a while nor
 // a loop that was lucky once decides.
 //
-//   npm run bench:retrieval-cost [-- --chunks=10000 --questions=2000 --scan-questions=512 --rounds=3 --sizes=1,4,16,32,64,128,256 --profile=<folder>]
+//   npm run bench:retrieval-cost [-- --chunks=10000 --questions=2000 --scan-questions=512 --rounds=3
+//     --sizes=1,4,16,32,64,128,256 --profile=<folder> --json=<file>]
 
 import { createWriteStream, mkdtempSync, rmSync } from 'node:fs';
-import { loadavg, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -24,7 +25,7 @@ import { FollowedBatch } from './parts/followed-batch.ts';
 import { GeneratedCorpus } from './parts/generated-corpus.ts';
 import { startInstantModel } from './parts/instant-model.ts';
 import { cpuMs } from './parts/process-figures.ts';
-import { machine, report } from './parts/report.ts';
+import { FigureReport, figure } from './parts/report.ts';
 
 const TOP_K = 5;
 const TIMEOUT_MS = 60_000;
@@ -43,6 +44,7 @@ const { values } = parseArgs({
     sizes: { type: 'string', default: '1,4,16,32,64,128,256' },
     /** Where the service's threads leave their processor profiles, the main thread's being the one of thread 0. */
     profile: { type: 'string' },
+    json: { type: 'string' },
   },
 });
 const chunkCount = Number(values.chunks);
@@ -82,10 +84,11 @@ const chromaPid = chroma.pid ?? 0;
 const service = await startService();
 const collection = await collectionInUse();
 const { topK, rounds } = await embedded();
-console.log(`${machine()}, load ${loadavg()[0]?.toFixed(1)}`);
+const report = new FigureReport('what a question costs Chroma');
 console.log(`${chunkCount} chunks, ${topK} records each`);
 const best = await bestLoop();
 await takeTurns(best);
+report.write(values.json);
 
 async function writeCorpus(): Promise<void> {
   const lines = function* () {
@@ -156,7 +159,7 @@ async function bestLoop(): Promise<Contender> {
       };
     }),
   );
-  report(`${some.length} questions with each batch size`, [[COLUMNS, '']]);
+  console.log(`\n${some.length} questions with each batch size\n  ${COLUMNS}`);
   for (const loop of loops) await measure(loop, some);
   const [found] = loops.sort((left, right) => chromaMs(left) - chromaMs(right));
   if (!found) throw new Error('there is no batch size');
@@ -165,15 +168,18 @@ async function bestLoop(): Promise<Contender> {
 
 async function takeTurns(loop: Contender): Promise<void> {
   const running: Contender = { name: 'the service', ownPid: service.pid ?? 0, ask: askService, costs: [] };
-  report(`${rounds.length} rounds of ${questionCount} questions each`, [[COLUMNS, '']]);
+  console.log(`\n${rounds.length} rounds of ${questionCount} questions each\n  ${COLUMNS}`);
   for (const [round, questions] of rounds.entries()) {
     for (const one of round % 2 === 0 ? [running, loop] : [loop, running]) await measure(one, questions);
   }
   const ratio = chromaMs(running) / chromaMs(loop);
   const byRound = running.costs.map((cost, at) => cost.chromaMs / (loop.costs[at]?.chromaMs ?? Number.NaN));
-  report('the service against the best loop', [
-    ["ratio of Chroma's processor time", `${ratio.toFixed(3)} (asked: at most ${RATIO_MAX})`],
-    ['the same, each round', byRound.map((one) => one.toFixed(3)).join('  ')],
+  report.table('the service against the best loop', [
+    figure("the service: Chroma's processor time", chromaMs(running), 'ms a question'),
+    figure("the loop: Chroma's processor time", chromaMs(loop), 'ms a question'),
+    figure("ratio of Chroma's processor time", ratio, '', { atMost: RATIO_MAX }),
+    figure('the same in the round where it was least', Math.min(...byRound)),
+    figure('the same in the round where it was most', Math.max(...byRound)),
   ]);
   if (!(ratio <= RATIO_MAX)) process.exitCode = 1;
 }

@@ -83,8 +83,8 @@ function shown({ value, unit, target }: Figure): string {
 function askedFor(value: number, target: Target): string {
   const [words, isMet] =
     'atLeast' in target
-      ? [`at least ${rounded(target.atLeast)}`, value >= target.atLeast]
-      : [`at most ${rounded(target.atMost)}`, value <= target.atMost];
+      ? [`at least ${target.atLeast}`, value >= target.atLeast]
+      : [`at most ${target.atMost}`, value <= target.atMost];
   return `(asked: ${words}${isMet ? '' : '; missed'})`;
 }
 
