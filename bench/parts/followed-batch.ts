@@ -12,12 +12,20 @@ export interface SeenResult {
   /** null: none answered. */
   readonly endpoint: string | null;
   readonly attempts: number;
+  /** What its stages took; null: it never came to them. */
+  readonly timingsMs: StageTimes | null;
+}
+
+interface StageTimes {
+  readonly retrieval: number;
+  readonly generation: number;
 }
 
 interface ResultLine {
   readonly custom_id: string;
   readonly status: string;
   readonly generation: { readonly endpoint: string | null; readonly attempts: number } | null;
+  readonly timings_ms: StageTimes | null;
 }
 
 const LINES_A_PIECE = 256;
@@ -57,13 +65,14 @@ export class FollowedBatch {
     const stream = await fetch(`${this.url}/results`);
     if (!stream.body) throw new Error(`no results: ${stream.status}`);
     for await (const line of createInterface({ input: Readable.fromWeb(stream.body) })) {
-      const { custom_id, status, generation } = JSON.parse(line) as ResultLine;
+      const { custom_id, status, generation, timings_ms } = JSON.parse(line) as ResultLine;
       this.results.push({
         atMs: Date.now(),
         customId: custom_id,
         isSucceeded: status === 'succeeded',
         endpoint: generation?.endpoint ?? null,
         attempts: generation?.attempts ?? 0,
+        timingsMs: timings_ms && { retrieval: timings_ms.retrieval, generation: timings_ms.generation },
       });
       for (const { count, reached } of this.#awaited) if (count === this.results.length) reached();
     }

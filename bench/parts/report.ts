@@ -30,7 +30,7 @@ export interface Figure {
 }
 
 /** A figure as it stands in the file. */
-interface Row extends Figure {
+export interface Row extends Figure {
   /** The heading of the table that it belongs to. */
   readonly table: string;
   /** Of the machine over the last minute, when the table was made. */
@@ -75,21 +75,28 @@ export class FigureReport {
   }
 }
 
-function shown({ value, unit, target }: Figure): string {
+/** '' where nothing is asked, or nothing is known. */
+export function verdict({ value, target }: Figure): 'met' | 'missed' | '' {
+  if (value === null || target === null) return '';
+  const isMet = 'atLeast' in target ? value >= target.atLeast : value <= target.atMost;
+  return isMet ? 'met' : 'missed';
+}
+
+/** '' where nothing is asked. */
+export function targetText(target: Target | null): string {
+  if (target === null) return '';
+  return 'atLeast' in target ? `at least ${target.atLeast}` : `at most ${target.atMost}`;
+}
+
+export function valueText(value: number | null): string {
   if (value === null) return 'not known';
-  return [rounded(value), unit, target === null ? '' : askedFor(value, target)].filter(Boolean).join(' ');
-}
-
-function askedFor(value: number, target: Target): string {
-  const [words, isMet] =
-    'atLeast' in target
-      ? [`at least ${target.atLeast}`, value >= target.atLeast]
-      : [`at most ${target.atMost}`, value <= target.atMost];
-  return `(asked: ${words}${isMet ? '' : '; missed'})`;
-}
-
-function rounded(value: number): string {
   return Number.isInteger(value) ? String(value) : value.toFixed(Math.abs(value) < 10 ? 3 : 1);
+}
+
+function shown(one: Figure): string {
+  const missed = verdict(one) === 'missed' ? '; missed' : '';
+  const asked = one.target === null ? '' : `(asked: ${targetText(one.target)}${missed})`;
+  return [valueText(one.value), one.value === null ? '' : one.unit, asked].filter(Boolean).join(' ');
 }
 
 function currentLoad(): number {
