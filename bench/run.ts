@@ -50,7 +50,8 @@ for (const bench of chosen) {
   all.push(await run(bench));
   writeFigures();
 }
-rmSync(folder, { recursive: true });
+// A service that was left alone by its bench may be ending still.
+rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 500 });
 console.log(`\n${machine()}\n\n${figuresTable(all)}\n`);
 const notEnded = all.filter(({ endedWith }) => endedWith !== 0);
 for (const { bench, endedWith, rows } of notEnded) {
@@ -66,7 +67,11 @@ async function run(bench: Bench): Promise<Ended> {
   const command = ['node', `bench/${bench.program}`, ...own].join(' ');
   console.log(`\n=== ${bench.name}: ${command}`);
   const startedAtMs = performance.now();
-  const child = spawn(process.execPath, [program, ...own, `--json=${path}`], { stdio: 'inherit' });
+  const child = spawn(process.execPath, [program, ...own, `--json=${path}`], {
+    stdio: 'inherit',
+    // What a bench leaves behind that was killed goes with this folder.
+    env: { ...process.env, TMPDIR: folder },
+  });
   running = child;
   const [code, diedOf] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
   running = null;
