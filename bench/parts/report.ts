@@ -85,7 +85,8 @@ export function verdict({ value, target }: Figure): 'met' | 'missed' | '' {
 /** '' where nothing is asked. */
 export function targetText(target: Target | null): string {
   if (target === null) return '';
-  return 'atLeast' in target ? `at least ${target.atLeast}` : `at most ${target.atMost}`;
+  const [words, limit] = 'atLeast' in target ? ['at least', target.atLeast] : ['at most', target.atMost];
+  return `${words} ${Number(limit.toFixed(3))}`;
 }
 
 export function valueText(value: number | null): string {
