@@ -55,7 +55,7 @@ async function measureUpload(form: UploadForm): Promise<void> {
     await upload(service.url, { form, pieces: questionPieces(uploadLines) });
     const seconds = (performance.now() - before.atMs) / 1000;
     const usedMs = cpuMs(pid) - before.cpuMs;
-    report.table(`upload, ${form}`, [
+    report.table(`intake, ${form}`, [
       figure('lines of 1 kB', uploadLines),
       figure('resident memory before', idleMb, 'MB'),
       figure('peak resident memory', peakResidentMb(pid), 'MB'),
