@@ -1,6 +1,7 @@
 // How long a small batch takes while a huge one has every slot of the servers: from its upload to the last of its results,
 // in times of a line of the huge batch. The servers are simulated, retrieval is real, with an embedded Chroma. Small batches
-// come one after the other, with each priority in turn; the huge one is cancelled when the last of them is done.
+// come one after the other, with each priority in turn; the huge one is cancelled when the last of them is done. The time of
+// their retrieval includes what it waits for that of the huge batch, so some run before it too, with the service to themselves.
 //
 //   npm run bench:small-batch [-- --lines=100000 --small-lines=20 --rounds=5 --priorities=normal,high,low --after=30
 //     --servers=8 --slots=32 --answer=1000 --spread=0.2 --window=32 --chunks=500 --json=<file>]
@@ -19,7 +20,7 @@ import { CorpusFile } from './parts/retrieval-side.ts';
 interface SmallRun {
   /** From the beginning of its upload to its last result, at the client. */
   readonly tookMs: number;
-  /** That of its line that was retrieved last. */
+  /** That of its line that took longest, what it waited for its turn included. */
   readonly retrievalMs: number;
   readonly failed: number;
 }
@@ -83,6 +84,8 @@ const run = opened.use(
     settings: { RAG_MODE: 'retrieve', RAG_TOP_K: String(TOP_K), CORPUS_PATH: corpus.path },
   }),
 );
+const alone: SmallRun[] = [];
+while (alone.length < Number(values.rounds)) alone.push(await runSmall('alone', 'normal'));
 const large = await measureBeside();
 report.table(`the batch of ${lines} lines meanwhile`, [
   figure('median time of a line with the servers', large.lineMs / 1000, 's'),
@@ -91,6 +94,7 @@ report.table(`the batch of ${lines} lines meanwhile`, [
   figure('processor time of the service', run.processorShare, 'of a core'),
   figure('processor time of the servers', run.modelsProcessorShare, 'of a core'),
 ]);
+report.table(`${alone.length} batches of ${smallLines} lines alone`, timesOf(alone));
 for (const [priority, ofPriority] of runs) {
   const heading = `${ofPriority.length} batches of ${smallLines} lines, priority=${priority}`;
   report.table(heading, figuresOf(ofPriority, large.lineMs));
@@ -106,7 +110,7 @@ async function measureBeside(): Promise<LargeBatch> {
   const before = { results: batch.results.length, atMs: Date.now() };
   for (let round = 0; round < Number(values.rounds); round += 1) {
     for (const priority of round % 2 === 0 ? priorities : priorities.toReversed()) {
-      runs.get(priority)?.push(await runSmall(priority));
+      runs.get(priority)?.push(await runSmall(priority, priority));
       await sleep(PAUSE_MS);
     }
   }
@@ -124,7 +128,7 @@ async function measureBeside(): Promise<LargeBatch> {
   };
 }
 
-async function runSmall(priority: string): Promise<SmallRun> {
+async function runSmall(name: string, priority: string): Promise<SmallRun> {
   const startedAtMs = Date.now();
   const query = `priority=${priority}`;
   const batch = await FollowedBatch.start(run.service.url, smallLines, questionOf, query);
@@ -132,9 +136,7 @@ async function runSmall(priority: string): Promise<SmallRun> {
   const tookMs = (batch.results.at(-1)?.atMs ?? Number.NaN) - startedAtMs;
   const retrievalMs = Math.max(...batch.results.map(retrievalOf));
   const failed = batch.results.filter(({ isSucceeded }) => !isSucceeded).length;
-  console.log(
-    `  ${priority.padEnd(8)} ${(tookMs / 1000).toFixed(2)} s, of which ${retrievalMs} ms of retrieval`,
-  );
+  console.log(`  ${name.padEnd(8)} ${(tookMs / 1000).toFixed(2)} s, of which ${retrievalMs} ms of retrieval`);
   return { tookMs, retrievalMs, failed };
 }
 
@@ -143,24 +145,33 @@ function retrievalOf({ timingsMs }: SeenResult): number {
 }
 
 function figuresOf(ofPriority: readonly SmallRun[], lineMs: number): Figure[] {
-  const took = ofPriority.map(({ tookMs }) => tookMs);
-  const retrieval = ofPriority.map(({ retrievalMs }) => retrievalMs);
-  const ratios = took.map((ms) => ms / lineMs);
-  const besideRetrieval = ofPriority.map(({ tookMs, retrievalMs }) => (tookMs - retrievalMs) / lineMs);
+  const aloneMs = median(alone.map(({ retrievalMs }) => retrievalMs));
+  const lineTimes = (ms: (one: SmallRun) => number) => ofPriority.map((one) => ms(one) / lineMs);
+  const whole = lineTimes(({ tookMs }) => tookMs);
+  const besideRetrieval = lineTimes(({ tookMs, retrievalMs }) => tookMs - retrievalMs);
+  const besideAlone = lineTimes(({ tookMs }) => tookMs - aloneMs);
   const target = { atMost: LINE_TIMES_MAX };
   return [
-    figure('upload to last result, median', median(took) / 1000, 's'),
-    figure('upload to last result, worst', Math.max(...took) / 1000, 's'),
-    figure('its retrieval, median', median(retrieval) / 1000, 's'),
-    figure('its retrieval, worst', Math.max(...retrieval) / 1000, 's'),
-    figure('upload to last result / time of a line, median', median(ratios)),
-    figure('upload to last result / time of a line, worst', Math.max(...ratios)),
+    ...timesOf(ofPriority),
+    figure('upload to last result / time of a line, median', median(whole)),
+    figure('upload to last result / time of a line, worst', Math.max(...whole)),
     figure('the same without its retrieval, median', median(besideRetrieval), '', target),
     figure('the same without its retrieval, worst', Math.max(...besideRetrieval), '', target),
-    figure(
-      'lines failed',
-      ofPriority.reduce((sum, { failed }) => sum + failed, 0),
-    ),
+    figure('the same without the retrieval of one alone, median', median(besideAlone)),
+    figure('the same without the retrieval of one alone, worst', Math.max(...besideAlone)),
+  ];
+}
+
+function timesOf(small: readonly SmallRun[]): Figure[] {
+  const took = small.map(({ tookMs }) => tookMs / 1000);
+  const retrieval = small.map(({ retrievalMs }) => retrievalMs / 1000);
+  const failed = small.reduce((sum, one) => sum + one.failed, 0);
+  return [
+    figure('upload to last result, median', median(took), 's'),
+    figure('upload to last result, worst', Math.max(...took), 's'),
+    figure('its retrieval, median', median(retrieval), 's'),
+    figure('its retrieval, worst', Math.max(...retrieval), 's'),
+    figure('lines failed', failed),
   ];
 }
 
