@@ -25,8 +25,8 @@ export class SlotTable<Entry> {
     if (this.#entries.delete(slot)) this.#free.push(slot);
   }
 
-  /** A snapshot of the slots that are taken. */
-  slots(): number[] {
-    return [...this.#entries.keys()];
+  /** A snapshot of the slots that are taken, each with its entry. */
+  entries(): [number, Entry][] {
+    return [...this.#entries];
   }
 }

@@ -1,12 +1,13 @@
 // A generation thread: holds connections of its own to the model servers and runs many tasks at a time, all of
 // them waiting for the network. Started by GenerationPool.
 
+import { once } from 'node:events';
 import { workerData } from 'node:worker_threads';
-import type { GenerationOutcome } from '../domain/generation.ts';
 import { ModelServerClient } from '../model-server/model-server-client.ts';
 import { systemClock } from '../time.ts';
+import { MessageGroups } from './message-groups.ts';
 import { runTask } from './run-task.ts';
-import type { WorkerSetup, WorkerTask } from './worker-protocol.ts';
+import type { WorkerAnswer, WorkerLink, WorkerSetup, WorkerTask } from './worker-protocol.ts';
 
 const { cancelChannel, cancelFlags } = workerData as WorkerSetup;
 const client = new ModelServerClient(systemClock);
@@ -18,12 +19,24 @@ function cancelIfAsked(slot: number): void {
   if (Atomics.load(cancelFlags, slot) === 1) running.get(slot)?.abort();
 }
 
-export default async function generate({ slot, task }: WorkerTask): Promise<GenerationOutcome> {
+/** Runs what comes over the port until that is closed. */
+export default async function serve({ port }: WorkerLink): Promise<void> {
+  const answers = new MessageGroups<WorkerAnswer>(port);
+  port.on('message', (tasks: readonly WorkerTask[]) => {
+    for (const task of tasks) void run(task, answers);
+  });
+  port.postMessage([]);
+  await once(port, 'close');
+}
+
+async function run({ slot, task }: WorkerTask, answers: MessageGroups<WorkerAnswer>): Promise<void> {
   const controller = new AbortController();
   running.set(slot, controller);
   cancelIfAsked(slot);
   try {
-    return await runTask(task, client, controller.signal);
+    answers.send({ slot, outcome: await runTask(task, client, controller.signal) });
+  } catch (error) {
+    answers.send({ slot, error });
   } finally {
     running.delete(slot);
   }
