@@ -1,6 +1,7 @@
 // How large a prompt is: in bytes, which are counted, and in tokens, which are estimated.
 
 import type { LengthRefusal } from '../domain/failure.ts';
+import type { GenerationTask } from '../domain/generation.ts';
 import type { ChatMessage } from '../domain/line.ts';
 import { leastTokens } from './context-truncation.ts';
 import { answerLimit, type ChatCompletionBody } from './prompt.ts';
@@ -18,6 +19,10 @@ const REFUSED_SHARE = 0.85;
 const TELLING_BYTES_MIN = 1_000;
 /** So many bytes to the token are normal in some languages; in others the server has left out what it had cached. */
 const BYTES_PER_TOKEN_USUAL = 4.5;
+/** Times what is believed: from here on a ratio is so new that it is always looked into. */
+const NEW_RATIO = 1.25;
+/** Of the other ratios that are not usual, one in so many: to count the words of a prompt costs more than to build it. */
+const LOOKED_INTO_EVERY = 16;
 
 /** UTF-8 bytes of the texts in it, and of its tools. */
 export function promptBytes({ messages, tools }: ChatCompletionBody): number {
@@ -41,12 +46,17 @@ export function budgetBytes(
 }
 
 /** Bytes a token of a prompt of which the server has counted the tokens; undefined: the count tells nothing. */
-export function measuredRatio(body: ChatCompletionBody, promptTokens: number | null): number | undefined {
+export function measuredRatio(
+  body: ChatCompletionBody,
+  promptTokens: number | null,
+  { id, bytesPerToken }: Pick<GenerationTask, 'id' | 'bytesPerToken'>,
+): number | undefined {
   const bytes = promptBytes(body);
   if (promptTokens === null || promptTokens < 1 || bytes < TELLING_BYTES_MIN || !isText(body))
     return undefined;
   const ratio = bytes / promptTokens;
   if (ratio <= BYTES_PER_TOKEN_USUAL) return ratio;
+  if (ratio < bytesPerToken * NEW_RATIO && id % LOOKED_INTO_EVERY !== 0) return undefined;
   return leastTokens(body.messages.flatMap(textsOf)) <= promptTokens ? ratio : undefined;
 }
 
@@ -54,10 +64,10 @@ export function measuredRatio(body: ChatCompletionBody, promptTokens: number | n
 export function refusedRatio(
   body: ChatCompletionBody,
   { promptTokens }: LengthRefusal,
-  believed: { readonly contextTokens: number | null; readonly bytesPerToken: number },
+  task: Pick<GenerationTask, 'id' | 'contextTokens' | 'bytesPerToken'>,
 ): number | undefined {
-  if (promptTokens !== null) return measuredRatio(body, promptTokens);
-  const { contextTokens, bytesPerToken } = believed;
+  if (promptTokens !== null) return measuredRatio(body, promptTokens, task);
+  const { contextTokens, bytesPerToken } = task;
   if (contextTokens === null || !isText(body)) return undefined;
   // One that was sent although it did not seem to fit says nothing new.
   return promptBytes(body) <= budgetBytes(body, { contextTokens, bytesPerToken })

@@ -23,6 +23,11 @@ import { budgetBytes, measuredRatio, promptBytes, refusedRatio } from './prompt-
 const SHORTER_SHARE = 0.9;
 const HALF = 0.5;
 
+/** A prompt on its way, with the JSON of its body: made once, sent and hashed. */
+interface WrittenPrompt extends Prompt {
+  readonly bodyJson: string;
+}
+
 /** Never rejects for what can be expected; aborting the signal ends it as cancelled. */
 export async function runTask(
   task: GenerationTask,
@@ -30,10 +35,11 @@ export async function runTask(
   signal: AbortSignal,
 ): Promise<GenerationOutcome> {
   const startedAtMs = client.clock.monotonicMs();
-  const prompt = fittingPrompt(task);
+  const prompt = written(fittingPrompt(task));
   const outcome = await client.chatCompletion(callOf(task, prompt), signal);
-  const shorter = shorterPrompt(task, prompt, outcome);
-  if (shorter === null) return concluded(task, prompt, outcome);
+  const shortened = shorterPrompt(task, prompt, outcome);
+  if (shortened === null) return concluded(task, prompt, outcome);
+  const shorter = written(shortened);
   const leftMs = Math.max(1, task.totalTimeoutMs - (client.clock.monotonicMs() - startedAtMs));
   const again = { ...callOf(task, shorter), requestId: newRequestId(), totalTimeoutMs: leftMs };
   const second = concluded(task, shorter, await client.chatCompletion(again, signal));
@@ -43,7 +49,15 @@ export async function runTask(
 
 /** Tells whether a prompt that was built again is the one that was sent. */
 export function promptHash(body: ChatCompletionBody): string {
-  return digest('sha256', JSON.stringify(body), 'hex');
+  return hashOf(JSON.stringify(body));
+}
+
+function hashOf(bodyJson: string): string {
+  return digest('sha256', bodyJson, 'hex');
+}
+
+function written(prompt: Prompt): WrittenPrompt {
+  return { ...prompt, bodyJson: JSON.stringify(prompt.body) };
 }
 
 function fittingPrompt(task: GenerationTask): Prompt {
@@ -75,18 +89,18 @@ function bytesAfterRefusal(task: GenerationTask, { body }: Prompt, refusal: Leng
   return Math.min(sentBytes * SHORTER_SHARE, budgetBytes(body, { contextTokens, bytesPerToken }));
 }
 
-function callOf(task: GenerationTask, { body }: Prompt) {
+function callOf(task: GenerationTask, { body, bodyJson }: WrittenPrompt) {
   const { endpointUrl, apiKey, serverKind, requestId } = task;
   const { totalTimeoutMs, firstTokenTimeoutMs, stallTimeoutMs } = task;
   return {
-    ...{ endpointUrl, apiKey, serverKind, requestId, body },
+    ...{ endpointUrl, apiKey, serverKind, requestId, body, bodyJson },
     ...{ totalTimeoutMs, firstTokenTimeoutMs, stallTimeoutMs },
   };
 }
 
-function concluded(task: GenerationTask, prompt: Prompt, outcome: ChatOutcome): GenerationOutcome {
-  const { body, cut } = prompt;
-  const sent: SentPrompt = { promptHash: promptHash(body), ...(cut === null ? {} : { contextCut: cut }) };
+function concluded(task: GenerationTask, prompt: WrittenPrompt, outcome: ChatOutcome): GenerationOutcome {
+  const { body, bodyJson, cut } = prompt;
+  const sent: SentPrompt = { promptHash: hashOf(bodyJson), ...(cut === null ? {} : { contextCut: cut }) };
   if (outcome.kind === 'failure') return { ...outcome, ...sent, ...taught(task, prompt, outcome) };
   const { serverKind, contextTokens } = task;
   const { messages } = body;
@@ -108,7 +122,7 @@ function taught(
 ): Pick<SentPrompt, 'bytesPerToken'> {
   const bytesPerToken =
     outcome.kind === 'success'
-      ? measuredRatio(body, outcome.usage.promptTokens)
+      ? measuredRatio(body, outcome.usage.promptTokens, task)
       : outcome.tooLong && refusedRatio(body, outcome.tooLong, task);
   return bytesPerToken === undefined ? {} : { bytesPerToken };
 }

@@ -38,6 +38,8 @@ export interface ChatCall extends DeadlineLimits {
   readonly requestId: string;
   /** The request as the server shall see it, but for what concerns streaming and the request's id. */
   readonly body: { readonly model: string; readonly [key: string]: unknown };
+  /** JSON.stringify(body), where the caller has made it anyway. */
+  readonly bodyJson?: string;
 }
 
 export interface ModelListCall {
@@ -70,7 +72,8 @@ interface HttpRequest {
   readonly method: 'GET' | 'POST';
   readonly url: string;
   readonly apiKey: string | null;
-  readonly body: Readonly<Record<string, unknown>> | null;
+  /** JSON; null: none. */
+  readonly body: string | null;
 }
 
 export class ModelServerClient {
@@ -101,8 +104,11 @@ export class ModelServerClient {
       model: call.body.model,
     });
     const { endpointUrl, apiKey, serverKind, requestId } = call;
-    const idFields = requestIdFields(serverKind, requestId);
-    const body = { ...call.body, ...idFields, stream: true, stream_options: { include_usage: true } };
+    const body = jsonWith(call, {
+      ...requestIdFields(serverKind, requestId),
+      stream: true,
+      stream_options: { include_usage: true },
+    });
     const request = { method: 'POST', url: `${endpointUrl}/v1/chat/completions`, apiKey, body } as const;
     const exchange = new HttpExchange(response, RESPONSE_MAX_BYTES);
     const end = await this.#run(exchange, request, watch, signal);
@@ -127,7 +133,7 @@ export class ModelServerClient {
     if (signal?.aborted) return cancelledFailure();
     const { url, apiKey, model, texts, encoding, timeoutMs } = call;
     const response = new EmbeddingsResponse(texts.length, apiKey);
-    const body = { model, input: texts, encoding_format: encoding };
+    const body = JSON.stringify({ model, input: texts, encoding_format: encoding });
     const exchange = new HttpExchange(response, EMBEDDINGS_MAX_BYTES);
     const end = await this.#run(
       exchange,
@@ -161,7 +167,7 @@ export class ModelServerClient {
       method: 'POST',
       url: `${endpointUrl}${message.path}`,
       apiKey,
-      body: message.body,
+      body: JSON.stringify(message.body),
     } as const;
     const exchange = new HttpExchange(new PlainResponse(), TAKING_BACK_MAX_BYTES);
     await this.#run(exchange, request, this.#watch(TAKING_BACK_TIMEOUT_MS), undefined);
@@ -198,11 +204,17 @@ export class ModelServerClient {
       const headers: Record<string, string> = { accept: 'text/event-stream, application/json' };
       if (apiKey !== null) headers.authorization = `Bearer ${apiKey}`;
       if (body !== null) headers['content-type'] = 'application/json';
-      const text = body === null ? null : JSON.stringify(body);
-      this.#agent.dispatch({ origin, path: `${pathname}${search}`, method, headers, body: text }, exchange);
+      this.#agent.dispatch({ origin, path: `${pathname}${search}`, method, headers, body }, exchange);
     } catch (error) {
       // An address that is none.
       exchange.onResponseError(null, error instanceof Error ? error : new Error(String(error)));
     }
   }
+}
+
+/** The body of a call with these fields in it, as JSON. */
+function jsonWith({ body, bodyJson }: ChatCall, fields: Readonly<Record<string, unknown>>): string {
+  const isNew = bodyJson !== undefined && !Object.keys(fields).some((name) => Object.hasOwn(body, name));
+  if (!isNew) return JSON.stringify({ ...body, ...fields });
+  return `${bodyJson.slice(0, -1)},${JSON.stringify(fields).slice(1)}`;
 }

@@ -3,6 +3,7 @@
 
 const LEADING_BLOCK = /^\s*<think>[\s\S]*?(?:<\/think>|$)/;
 const OPEN_TAG = '<think>';
+const TAG_END = 'think>';
 /**
  * The end of reasoning stands at the start or the end of a line, or without a space between its last sentence and the
  * answer, as DeepSeek's templates write it. Anywhere else a sentence mentions the tag.
@@ -12,6 +13,8 @@ const CLOSE_TAG =
 
 /** The answer without leading `<think>` blocks; empty when the text never got beyond its reasoning. */
 export function stripReasoning(text: string): string {
+  // Nearly all answers.
+  if (!text.includes(TAG_END)) return text;
   let rest = text;
   while (LEADING_BLOCK.test(rest)) rest = rest.replace(LEADING_BLOCK, '');
   return rest === text ? stripUnopenedReasoning(text) : rest.trimStart();

@@ -184,6 +184,13 @@ t.test('learns from what servers count, and from no count that cannot be', async
     return (await run({ passages: passages(4), ...changes })).bytesPerToken;
   };
   t.ok(Math.abs(Number(await learned(1_000)) - 4.1) < 0.2);
+  const [passage] = passages(1);
+  const long = passage && [{ ...passage, text: 'Watermills internationally turning. '.repeat(60) }];
+  const isLearned = async (believed: Partial<GenerationTask>) =>
+    Number(await learned(400, { ...believed, passages: long ?? [] })) > 5;
+  t.ok(await isLearned({ id: 1, bytesPerToken: 3 }), 'what is news');
+  t.notOk(await isLearned({ id: 1, bytesPerToken: 5.5 }), 'not what is known');
+  t.ok(await isLearned({ id: 16, bytesPerToken: 5.5 }), 'but for a sample');
   // An old Ollama leaves out what it had cached.
   for (const count of [12, 300, 0, -1, null, 'many', 1e12])
     t.equal(await learned(count), undefined, String(count));

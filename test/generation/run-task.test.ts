@@ -66,3 +66,14 @@ t.test('a failure has the hash of its prompt', async (t) => {
   server.respond({ kind: 'status', status: 503 });
   t.match(await run(), { kind: 'failure', class: 'overload', promptHash: /^[0-9a-f]{64}$/ });
 });
+
+t.test('what a line says of streaming gives way, and all else of it arrives', async (t) => {
+  const { server, run } = await setup(t);
+  server.respond({ kind: 'answer' });
+  const messages = [{ role: 'user', content: 'How many wheels?' }];
+  for (const own of [{ seed: 7 }, { seed: 7, stream: false, rid: 'mine' }]) {
+    const request = { shape: 'openai', query: 'How many wheels?', body: { messages, ...own } } as const;
+    await run({ serverKind: 'sglang', requestId: 'the-id', request });
+    t.match(server.requests.at(-1)?.body, { messages, seed: 7, stream: true, rid: 'the-id' });
+  }
+});
