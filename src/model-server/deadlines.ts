@@ -1,7 +1,8 @@
-// The deadlines of one call: its whole time, the wait for the first token, the silence between two chunks.
+// The deadlines of calls: their whole time, the wait for the first token, the silence between two chunks.
 //
-// 1. A call that makes progress costs one time stamp; the one sleeping timer looks at the stamps when it wakes. It
-//    never sleeps longer than the silence allowed, so that a stamp cannot bring a deadline to before its waking.
+// 1. A call that makes progress costs one time stamp. One timer for all calls sleeps until the first of them has to be
+//    looked at. None is left alone for longer than the silence it is allowed, so that a stamp cannot bring a deadline to
+//    before its waking.
 // 2. Nothing is judged before the event loop has polled its sockets once more: what lies there unread counts.
 // 3. A wake-up that comes late says that this thread was busy or stopped, so the silence may be ours: the
 //    silence is then measured afresh, once. The deadline of the whole call knows no such mercy.
@@ -24,14 +25,71 @@ const LATE_WAKE_MS = 100;
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /** Made once: without a reason of its own, every abort() would make an exception and its stack trace. */
-const STOPPED = new Error('the call has ended');
+const WOKEN = new Error('the timer is set anew');
 
+/** The watches over all calls of one client. */
+export class Deadlines {
+  readonly #clock: Clock;
+  readonly #watches = new Map<DeadlineWatch, (passed: DeadlineName) => void>();
+  /** null while nothing is watched. */
+  #timer: { readonly controller: AbortController; readonly wakeAtMs: number } | null = null;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Calls back once, when one of its deadlines has passed, unless it is removed before. */
+  add(watch: DeadlineWatch, onPassed: (passed: DeadlineName) => void): void {
+    this.#watches.set(watch, onPassed);
+    if (this.#timer === null || watch.lookAtMs < this.#timer.wakeAtMs) this.#sleepUntil(watch.lookAtMs);
+  }
+
+  remove(watch: DeadlineWatch): void {
+    this.#watches.delete(watch);
+    if (this.#watches.size === 0) this.#stop();
+  }
+
+  #stop(): void {
+    this.#timer?.controller.abort(WOKEN);
+    this.#timer = null;
+  }
+
+  #sleepUntil(wakeAtMs: number): void {
+    this.#stop();
+    const controller = new AbortController();
+    this.#timer = { controller, wakeAtMs };
+    const durationMs = Math.min(Math.max(0, wakeAtMs - this.#clock.monotonicMs()), TIMER_MAX_MS);
+    this.#clock.sleep(durationMs, controller.signal).then(
+      () => this.#look(controller.signal),
+      () => {},
+    );
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
+    await pollTurn();
+    if (signal.aborted) return;
+    let wakeAtMs = Number.POSITIVE_INFINITY;
+    for (const [watch, onPassed] of this.#watches) {
+      const passed = watch.look();
+      if (passed === null) wakeAtMs = Math.min(wakeAtMs, watch.lookAtMs);
+      else {
+        this.#watches.delete(watch);
+        onPassed(passed);
+      }
+    }
+    if (signal.aborted) return;
+    if (this.#watches.size === 0) this.#stop();
+    else this.#sleepUntil(wakeAtMs);
+  }
+}
+
+/** The deadlines of one call. Its time begins when it is made. */
 export class DeadlineWatch {
   readonly #limits: DeadlineLimits;
   readonly #clock: Clock;
-  readonly #stopped = new AbortController();
   readonly #startedMs: number;
   #silentSinceMs: number;
+  #lookAtMs: number;
   #hasFirstToken = false;
   #isForgiven = false;
 
@@ -40,6 +98,12 @@ export class DeadlineWatch {
     this.#clock = clock;
     this.#startedMs = clock.monotonicMs();
     this.#silentSinceMs = this.#startedMs;
+    this.#lookAtMs = this.#nextLookMs(this.#startedMs);
+  }
+
+  /** When it has to be looked at next, in monotonic milliseconds. */
+  get lookAtMs(): number {
+    return this.#lookAtMs;
   }
 
   /** The server has sent something that counts. */
@@ -49,23 +113,22 @@ export class DeadlineWatch {
     this.#isForgiven = false;
   }
 
-  stop(): void {
-    this.#stopped.abort(STOPPED);
+  /** The deadline that has passed by now. */
+  look(): DeadlineName | null {
+    const nowMs = this.#clock.monotonicMs();
+    const { name, atMs } = this.#next();
+    const lateMs = nowMs - atMs;
+    if (lateMs >= 0) {
+      if (name === 'total' || lateMs <= LATE_WAKE_MS || this.#isForgiven) return name;
+      this.#silentSinceMs = nowMs;
+      this.#isForgiven = true;
+    }
+    this.#lookAtMs = this.#nextLookMs(nowMs);
+    return null;
   }
 
-  /** Resolves with the deadline that passed, or with null after stop(). */
-  async passed(): Promise<DeadlineName | null> {
-    while (!this.#stopped.signal.aborted) {
-      const next = this.#next();
-      const lateMs = this.#clock.monotonicMs() - next.atMs;
-      if (lateMs < 0) await this.#sleep(Math.min(-lateMs, this.#limits.stallTimeoutMs, TIMER_MAX_MS));
-      else if (next.name === 'total' || lateMs <= LATE_WAKE_MS || this.#isForgiven) return next.name;
-      else {
-        this.#silentSinceMs = this.#clock.monotonicMs();
-        this.#isForgiven = true;
-      }
-    }
-    return null;
+  #nextLookMs(nowMs: number): number {
+    return Math.min(this.#next().atMs, nowMs + this.#limits.stallTimeoutMs);
   }
 
   #next(): { name: DeadlineName; atMs: number } {
@@ -74,15 +137,5 @@ export class DeadlineWatch {
     const silentAtMs = this.#silentSinceMs + silenceMs;
     if (totalAtMs <= silentAtMs) return { name: 'total', atMs: totalAtMs };
     return { name: this.#hasFirstToken ? 'stall' : 'first_token', atMs: silentAtMs };
-  }
-
-  async #sleep(durationMs: number): Promise<void> {
-    const { signal } = this.#stopped;
-    try {
-      await this.#clock.sleep(durationMs, signal);
-      await pollTurn();
-    } catch (error) {
-      if (!signal.aborted) throw error;
-    }
   }
 }

@@ -10,7 +10,7 @@ import type { ModelFailure } from '../domain/failure.ts';
 import type { ServerKind } from '../domain/server-kind.ts';
 import type { Clock } from '../time.ts';
 import { type ChatOutcome, ChatResponse } from './chat-response.ts';
-import { type DeadlineLimits, DeadlineWatch } from './deadlines.ts';
+import { type DeadlineLimits, Deadlines, DeadlineWatch } from './deadlines.ts';
 import { type EmbeddingsOutcome, EmbeddingsResponse } from './embeddings-response.ts';
 import { cancelledFailure } from './failures.ts';
 import { type ExchangeEnd, HttpExchange } from './http-exchange.ts';
@@ -79,6 +79,7 @@ interface HttpRequest {
 export class ModelServerClient {
   /** The time that its deadlines go by. */
   readonly clock: Clock;
+  readonly #deadlines: Deadlines;
   readonly #agent = new Agent({
     pipelining: 1,
     connections: null,
@@ -92,6 +93,7 @@ export class ModelServerClient {
 
   constructor(clock: Clock) {
     this.clock = clock;
+    this.#deadlines = new Deadlines(clock);
   }
 
   /** Asks for one answer, as a stream. Aborting the signal destroys the connection. */
@@ -187,14 +189,11 @@ export class ModelServerClient {
   ): Promise<ExchangeEnd> {
     const cancel = () => exchange.stop('cancelled');
     signal?.addEventListener('abort', cancel, { once: true });
+    this.#deadlines.add(watch, (passed) => exchange.stop(passed));
     this.#dispatch(request, exchange);
-    const watching = watch.passed().then((deadline) => {
-      if (deadline !== null) exchange.stop(deadline);
-    });
     const end = await exchange.ended;
     signal?.removeEventListener('abort', cancel);
-    watch.stop();
-    await watching;
+    this.#deadlines.remove(watch);
     return end;
   }
 

@@ -1,21 +1,22 @@
 import t, { type Test } from 'tap';
-import { DeadlineWatch } from '../../src/model-server/deadlines.ts';
+import { Deadlines, DeadlineWatch } from '../../src/model-server/deadlines.ts';
 import { ManualClock } from '../fakes/manual-clock.ts';
 
 const LIMITS = { totalTimeoutMs: 10_000, firstTokenTimeoutMs: 3_000, stallTimeoutMs: 1_000 };
 
 function setup(t: Test, limits = LIMITS) {
   const clock = new ManualClock();
-  const watch = new DeadlineWatch(limits, clock);
-  let passed: string | null | undefined;
-  const watching = watch.passed().then((name) => {
-    passed = name;
-  });
-  t.teardown(async () => {
-    watch.stop();
-    await watching;
-  });
-  return { clock, watch, watching, passed: () => passed };
+  const deadlines = new Deadlines(clock);
+  const start = (changes = {}) => {
+    const watch = new DeadlineWatch({ ...limits, ...changes }, clock);
+    let passed: string | undefined;
+    deadlines.add(watch, (name) => {
+      passed = name;
+    });
+    t.teardown(() => deadlines.remove(watch));
+    return { watch, passed: () => passed };
+  };
+  return { clock, deadlines, start, ...start() };
 }
 
 t.test('says when the first token does not come', async (t) => {
@@ -75,11 +76,28 @@ t.test('sees bytes that were waiting while it slept too long', async (t) => {
   t.equal(passed(), undefined);
 });
 
-t.test('ends with nothing, and without a timer, when it is stopped', async (t) => {
-  const { clock, watch, watching, passed } = setup(t);
+t.test('has one timer for all calls, and none after the last', async (t) => {
+  const { clock, deadlines, start, watch, passed } = setup(t);
+  const others = Array.from({ length: 8 }, () => start());
   t.equal(clock.sleepers, 1);
-  watch.stop();
-  await watching;
-  t.equal(passed(), null);
+  for (const other of others) deadlines.remove(other.watch);
+  t.equal(clock.sleepers, 1);
+  deadlines.remove(watch);
   t.equal(clock.sleepers, 0, 'no timer is left behind');
+  await clock.advance(20_000);
+  t.equal(passed(), undefined);
+});
+
+t.test('each call has its own time, whichever was there first', async (t) => {
+  const { clock, start, passed } = setup(t);
+  await clock.advance(500);
+  const short = start({ totalTimeoutMs: 200 });
+  const later = start();
+  await clock.advance(200);
+  t.same([passed(), short.passed(), later.passed()], [undefined, 'total', undefined]);
+  await clock.advance(2_300);
+  t.same([passed(), later.passed()], ['first_token', undefined]);
+  await clock.advance(500);
+  t.equal(later.passed(), 'first_token');
+  t.equal(clock.sleepers, 0);
 });
