@@ -11,7 +11,7 @@ import { hash as digest } from 'node:crypto';
 import type { LengthRefusal } from '../domain/failure.ts';
 import type { GenerationOutcome, GenerationTask, SentPrompt } from '../domain/generation.ts';
 import type { ChatOutcome } from '../model-server/chat-response.ts';
-import type { ModelServerClient } from '../model-server/model-server-client.ts';
+import type { CancelSignal, ModelServerClient } from '../model-server/model-server-client.ts';
 import { newRequestId } from '../model-server/taking-back.ts';
 import { citationsIn } from './citations.ts';
 import { cutPassages, type Prompt, promptWithin, promptWithout, wholePrompt } from './context-cut.ts';
@@ -32,7 +32,7 @@ interface WrittenPrompt extends Prompt {
 export async function runTask(
   task: GenerationTask,
   client: ModelServerClient,
-  signal: AbortSignal,
+  signal: CancelSignal,
 ): Promise<GenerationOutcome> {
   const startedAtMs = client.clock.monotonicMs();
   const prompt = written(fittingPrompt(task));

@@ -7,11 +7,12 @@ import { ModelServerClient } from '../model-server/model-server-client.ts';
 import { systemClock } from '../time.ts';
 import { MessageGroups } from './message-groups.ts';
 import { runTask } from './run-task.ts';
+import { TaskCancel } from './task-cancel.ts';
 import type { WorkerAnswer, WorkerLink, WorkerSetup, WorkerTask } from './worker-protocol.ts';
 
 const { cancelChannel, cancelFlags } = workerData as WorkerSetup;
 const client = new ModelServerClient(systemClock);
-const running = new Map<number, AbortController>();
+const running = new Map<number, TaskCancel>();
 
 new BroadcastChannel(cancelChannel).onmessage = ({ data }) => cancelIfAsked(data);
 
@@ -30,11 +31,11 @@ export default async function serve({ port }: WorkerLink): Promise<void> {
 }
 
 async function run({ slot, task }: WorkerTask, answers: MessageGroups<WorkerAnswer>): Promise<void> {
-  const controller = new AbortController();
-  running.set(slot, controller);
+  const cancel = new TaskCancel();
+  running.set(slot, cancel);
   cancelIfAsked(slot);
   try {
-    answers.send({ slot, outcome: await runTask(task, client, controller.signal) });
+    answers.send({ slot, outcome: await runTask(task, client, cancel) });
   } catch (error) {
     answers.send({ slot, error });
   } finally {

@@ -28,6 +28,13 @@ const EMBEDDINGS_MAX_BYTES = 64 * 1024 * 1024;
 const TAKING_BACK_TIMEOUT_MS = 2_000;
 const TAKING_BACK_MAX_BYTES = 64 * 1024;
 
+/** What a call needs of an AbortSignal. */
+export interface CancelSignal {
+  readonly aborted: boolean;
+  addEventListener(name: 'abort', listener: () => void, options: { readonly once: true }): void;
+  removeEventListener(name: 'abort', listener: () => void): void;
+}
+
 /** A chat completion to ask for. */
 export interface ChatCall extends DeadlineLimits {
   /** Base URL of the model server, without a trailing slash and without /v1. */
@@ -97,7 +104,7 @@ export class ModelServerClient {
   }
 
   /** Asks for one answer, as a stream. Aborting the signal destroys the connection. */
-  async chatCompletion(call: ChatCall, signal?: AbortSignal): Promise<ChatOutcome> {
+  async chatCompletion(call: ChatCall, signal?: CancelSignal): Promise<ChatOutcome> {
     if (signal?.aborted) return cancelledFailure();
     const watch = new DeadlineWatch(call, this.clock);
     const response = new ChatResponse({
@@ -185,7 +192,7 @@ export class ModelServerClient {
     exchange: HttpExchange,
     request: HttpRequest,
     watch: DeadlineWatch,
-    signal: AbortSignal | undefined,
+    signal: CancelSignal | undefined,
   ): Promise<ExchangeEnd> {
     const cancel = () => exchange.stop('cancelled');
     signal?.addEventListener('abort', cancel, { once: true });
