@@ -14,6 +14,8 @@ const UNKNOWN_MAX = 20;
 /** Longer ids are cited by their label only. */
 const ID_MAX_LENGTH = 300;
 const OPEN_BRACKET = /[[【]/;
+/** One object for all answers: a message between threads holds it once. */
+const NOTHING_CITED: Citations = { known: [], unknown: [] };
 /** Brackets with none inside; some models write those of their own search tools. */
 const BRACKETS = /[[【]([^[\]【】]{1,1000})[\]】]/gu;
 const CODE_BLOCK = /^ {0,3}(```|~~~)[^\n]*\n[\s\S]*?(?:^ {0,3}\1[^\n]*(?:\n|$)|$(?![\s\S]))/gmu;
@@ -26,7 +28,7 @@ const WRAPPING = /^[\s"'`“”‘’*†^]+|[\s"'`“”‘’*]+$/gu;
 const LINES = /†.*$/u;
 
 export function citationsIn(answer: string, passages: readonly Passage[]): Citations {
-  if (!OPEN_BRACKET.test(answer)) return { known: [], unknown: [] };
+  if (!OPEN_BRACKET.test(answer)) return NOTHING_CITED;
   const byName = namesOf(passages);
   const known = new Map<string, Citation>();
   const unknown = new Set<string>();

@@ -28,6 +28,9 @@ const EMBEDDINGS_MAX_BYTES = 64 * 1024 * 1024;
 const TAKING_BACK_TIMEOUT_MS = 2_000;
 const TAKING_BACK_MAX_BYTES = 64 * 1024;
 
+/** Addresses that are kept in their parts; a pool has a few for each of its servers. */
+const ADDRESSES_MAX = 1_024;
+
 /** What a call needs of an AbortSignal. */
 export interface CancelSignal {
   readonly aborted: boolean;
@@ -83,10 +86,17 @@ interface HttpRequest {
   readonly body: string | null;
 }
 
+interface Address {
+  readonly origin: string;
+  /** With its query. */
+  readonly path: string;
+}
+
 export class ModelServerClient {
   /** The time that its deadlines go by. */
   readonly clock: Clock;
   readonly #deadlines: Deadlines;
+  readonly #addresses = new Map<string, Address>();
   readonly #agent = new Agent({
     pipelining: 1,
     connections: null,
@@ -206,15 +216,25 @@ export class ModelServerClient {
 
   #dispatch({ method, url, apiKey, body }: HttpRequest, exchange: HttpExchange): void {
     try {
-      const { origin, pathname, search } = new URL(url);
+      const { origin, path } = this.#addressOf(url);
       const headers: Record<string, string> = { accept: 'text/event-stream, application/json' };
       if (apiKey !== null) headers.authorization = `Bearer ${apiKey}`;
       if (body !== null) headers['content-type'] = 'application/json';
-      this.#agent.dispatch({ origin, path: `${pathname}${search}`, method, headers, body }, exchange);
+      this.#agent.dispatch({ origin, path, method, headers, body }, exchange);
     } catch (error) {
       // An address that is none.
       exchange.onResponseError(null, error instanceof Error ? error : new Error(String(error)));
     }
+  }
+
+  #addressOf(url: string): Address {
+    const known = this.#addresses.get(url);
+    if (known !== undefined) return known;
+    const { origin, pathname, search } = new URL(url);
+    const address = { origin, path: `${pathname}${search}` };
+    if (this.#addresses.size >= ADDRESSES_MAX) this.#addresses.clear();
+    this.#addresses.set(url, address);
+    return address;
   }
 }
 
