@@ -1,5 +1,6 @@
-// Hands the endings of lines to the store. Records of one chunk that arrive together are written together; a full
-// disk makes them wait here, bounded by what is in hand, until there is space again.
+// Hands the endings of lines to the store. Records of one chunk that arrive together, or while the store is at the last
+// ones, are written together: what comes during a commit has to wait for the next one anyway. A full disk makes them wait
+// here, bounded by what is in hand, until there is space again.
 
 import type { BatchStatus } from '../domain/batch-status.ts';
 import type { KeptPassage, NewRecord } from '../domain/record.ts';
@@ -44,6 +45,8 @@ const UNEXPECTED_TRIES = 3;
 export class RecordWriter {
   readonly #options: RecordWriterOptions;
   readonly #pending = new Map<LeasedChunk, Pending>();
+  /** Chunks with records that the store has not answered for. */
+  readonly #asked = new Set<LeasedChunk>();
   readonly #writing = new Set<Promise<void>>();
   readonly #stopped = new AbortController();
 
@@ -61,7 +64,7 @@ export class RecordWriter {
     }
     this.#pending.set(chunk, { records: [record], passages: new Map(passages) });
     // One turn of the loop gathers what ends together.
-    setImmediate(() => this.#flush(chunk));
+    if (!this.#asked.has(chunk)) setImmediate(() => this.#flush(chunk));
   }
 
   /** Waits for everything handed over; what the disk refuses now is given up, and runs again after a restart. */
@@ -98,10 +101,10 @@ export class RecordWriter {
     chunk: LeasedChunk,
     { records, passages }: Pending,
   ): Promise<AppendResult | 'given_up' | 'unstorable'> {
-    const { store, clock, trouble } = this.#options;
+    const { clock, trouble } = this.#options;
     for (let tries = 1; ; tries += 1) {
       try {
-        return await store.appendRecords(chunk.lease, records, passages);
+        return await this.#ask(chunk, { records, passages });
       } catch (error) {
         const isOwn = error instanceof RagmillError && error.code === 'internal_error';
         if (isOwn && tries >= UNEXPECTED_TRIES && !records.every(isSubstitute)) return 'unstorable';
@@ -109,6 +112,17 @@ export class RecordWriter {
       }
       if (this.#stopped.signal.aborted) return 'given_up';
       await clock.sleep(RETRY_INTERVAL_MS, this.#stopped.signal).catch(() => {});
+    }
+  }
+
+  /** Whatever the answer is, what has come meanwhile goes next. */
+  async #ask(chunk: LeasedChunk, { records, passages }: Pending): Promise<AppendResult> {
+    this.#asked.add(chunk);
+    try {
+      return await this.#options.store.appendRecords(chunk.lease, records, passages);
+    } finally {
+      this.#asked.delete(chunk);
+      this.#flush(chunk);
     }
   }
 

@@ -1,5 +1,5 @@
-// Start marks: before a line's call leaves, the store knows of it. Marks of one chunk that are asked for together
-// are stored together. While the disk is full nothing starts: the marks wait until there is space again.
+// Start marks: before a line's call leaves, the store knows of it. Marks of one chunk that are asked for together,
+// or while the store is at the last ones, are stored together. While the disk is full nothing starts: the marks wait until there is space again.
 
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../time.ts';
@@ -17,6 +17,7 @@ export interface StartMarkerOptions {
 interface Gathered {
   readonly lines: number[];
   readonly marked: Promise<boolean>;
+  readonly settle: (isMarked: boolean) => void;
 }
 
 /** Wait before a write that failed is tried again, in milliseconds. */
@@ -25,7 +26,8 @@ const RETRY_INTERVAL_MS = 1_000;
 export class StartMarker {
   readonly #options: StartMarkerOptions;
   readonly #gathered = new Map<LeasedChunk, Gathered>();
-  readonly #marks = new WeakMap<Work, Promise<boolean>>();
+  /** Chunks with marks that the store has not answered for. */
+  readonly #asked = new Set<LeasedChunk>();
   readonly #stopped = new AbortController();
 
   constructor(options: StartMarkerOptions) {
@@ -37,13 +39,11 @@ export class StartMarker {
    * before that waits for the same mark.
    */
   mark(work: Work): Promise<boolean> {
-    let mark = this.#marks.get(work);
-    if (!mark) {
+    if (work.startMark === null) {
       work.isStarted = true;
-      mark = this.#gather(work);
-      this.#marks.set(work, mark);
+      work.startMark = this.#gather(work);
     }
-    return mark;
+    return work.startMark;
   }
 
   /** What waits for the disk starts no more. */
@@ -55,23 +55,27 @@ export class StartMarker {
     let gathered = this.#gathered.get(chunk);
     if (!gathered) {
       const { promise, resolve } = Promise.withResolvers<boolean>();
-      gathered = { lines: [], marked: promise };
+      gathered = { lines: [], marked: promise, settle: resolve };
       this.#gathered.set(chunk, gathered);
       // One turn of the loop gathers what starts together.
-      setImmediate(() => {
-        this.#gathered.delete(chunk);
-        void this.#store(chunk, gathered?.lines ?? []).then(resolve);
-      });
+      if (!this.#asked.has(chunk)) setImmediate(() => this.#flush(chunk));
     }
     gathered.lines.push(line);
     return gathered.marked;
   }
 
+  #flush(chunk: LeasedChunk): void {
+    const gathered = this.#gathered.get(chunk);
+    if (!gathered) return;
+    this.#gathered.delete(chunk);
+    void this.#store(chunk, gathered.lines).then(gathered.settle);
+  }
+
   async #store(chunk: LeasedChunk, lines: readonly number[]): Promise<boolean> {
-    const { store, clock, trouble, onStale } = this.#options;
+    const { clock, trouble, onStale } = this.#options;
     while (!this.#stopped.signal.aborted && !chunk.controller.signal.aborted) {
       try {
-        const isMarked = await store.markStarted(chunk.lease, lines);
+        const isMarked = await this.#ask(chunk, lines);
         trouble.worked();
         if (isMarked) return true;
         onStale(chunk);
@@ -82,5 +86,16 @@ export class StartMarker {
       await clock.sleep(RETRY_INTERVAL_MS, this.#stopped.signal).catch(() => {});
     }
     return false;
+  }
+
+  /** Whatever the answer is, what has come meanwhile goes next. */
+  async #ask(chunk: LeasedChunk, lines: readonly number[]): Promise<boolean> {
+    this.#asked.add(chunk);
+    try {
+      return await this.#options.store.markStarted(chunk.lease, lines);
+    } finally {
+      this.#asked.delete(chunk);
+      this.#flush(chunk);
+    }
   }
 }

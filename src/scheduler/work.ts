@@ -41,6 +41,8 @@ export interface Work {
   readonly isSuspect: boolean;
   /** Its start mark is stored, or on its way: a pause lets it finish. */
   isStarted: boolean;
+  /** Whether the mark is stored, once it was asked for: false: the line must not start. */
+  startMark: Promise<boolean> | null;
   /** Its record was handed on: whatever still happens to it, there is no second one. */
   isEnded: boolean;
   /** null: not run yet, or rag_mode=off. */
@@ -70,6 +72,7 @@ export function beginWork(chunk: LeasedChunk, line: number, parsed: ParsedLine, 
     parsed,
     isSuspect,
     isStarted: false,
+    startMark: null,
     isEnded: false,
     retrieval: null,
     retrievalMs: 0,

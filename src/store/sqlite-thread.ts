@@ -22,7 +22,7 @@ export type WriterAnswer =
   | { readonly id: number; readonly value: unknown }
   | { readonly id: number; readonly error: StoreFailure };
 
-/** Most operations in one transaction: bounds how long the first of a group waits for its answer. */
+/** No further messages are taken into a transaction of so many operations: the first of them waits for its answer. */
 const GROUP_MAX = 512;
 
 /** Operations after which there is something to remove. */
@@ -88,29 +88,32 @@ function serve(port: MessagePort): void {
     writer.recover();
     database.exec('COMMIT');
   } catch (error) {
-    port.postMessage({ id: 0, error: toOpenFailure(error, workerData.path) } satisfies WriterAnswer);
+    port.postMessage([{ id: 0, error: toOpenFailure(error, workerData.path) }] satisfies WriterAnswer[]);
     port.close();
     return;
   }
-  port.postMessage({ id: 0, value: null } satisfies WriterAnswer);
+  port.postMessage([{ id: 0, value: null }] satisfies WriterAnswer[]);
   const sweeper = new SqliteSweeper(database, (uploadId) => writer.abandonUpload(uploadId));
   sweeper.wake();
   const heartbeat = new SqliteHeartbeat((nowMs, leaseMs) => {
     if (!database.isTransaction) writer.renewHeldLeases(nowMs, leaseMs);
   });
 
-  port.on('message', (first: WriterCall | 'close') => {
+  port.on('message', (first: readonly WriterCall[] | 'close') => {
     const calls: WriterCall[] = [];
-    let next: WriterCall | 'close' | undefined = first;
+    let next: readonly WriterCall[] | 'close' | undefined = first;
     let isDamaged = false;
     while (next !== undefined && next !== 'close') {
-      calls.push(next);
-      if (next.method === 'renewLeases') heartbeat.hear(Number(next.values[1]), Number(next.values[2]));
+      calls.push(...next);
       next = calls.length < GROUP_MAX ? receiveMessageOnPort(port)?.message : undefined;
     }
+    for (const { method, values } of calls) {
+      if (method === 'renewLeases') heartbeat.hear(Number(values[1]), Number(values[2]));
+    }
     if (calls.length > 0) {
-      for (const [index, answer] of runGroup(database, writer, calls).entries()) {
-        port.postMessage(answer);
+      const answers = runGroup(database, writer, calls);
+      port.postMessage(answers);
+      for (const [index, answer] of answers.entries()) {
         if (!('error' in answer)) continue;
         isDamaged ||= answer.error.code === 'store_corrupt';
         const call = calls[index];

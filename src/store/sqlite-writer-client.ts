@@ -1,4 +1,5 @@
-// The main thread's end of the writing thread: calls in, promises out.
+// The main thread's end of the writing thread: calls in, promises out. What is called in one turn of the loop goes in one
+// message, and so into one transaction.
 
 import { Worker } from 'node:worker_threads';
 import { RagmillError } from '../errors.ts';
@@ -17,13 +18,16 @@ export class SqliteWriterClient {
   readonly #waiting = new Map<number, Waiting>();
   readonly #ended: Promise<void>;
   readonly #died = Promise.withResolvers<Error>();
+  #outbox: WriterCall[] = [];
   #lastId = 0;
   #isClosed = false;
   #hasEnded = false;
 
   private constructor(path: string) {
     this.#worker = new Worker(new URL('./sqlite-thread.ts', import.meta.url), { workerData: { path } });
-    this.#worker.on('message', (answer: WriterAnswer) => this.#settle(answer));
+    this.#worker.on('message', (answers: readonly WriterAnswer[]) => {
+      for (const answer of answers) this.#settle(answer);
+    });
     this.#ended = new Promise((resolve) => {
       this.#worker.on('error', (error) => this.#failAll(error));
       this.#worker.on('exit', () => {
@@ -57,7 +61,8 @@ export class SqliteWriterClient {
     const id = this.#lastId;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject });
-      this.#worker.postMessage({ id, method, values } satisfies WriterCall);
+      this.#outbox.push({ id, method, values });
+      if (this.#outbox.length === 1) setImmediate(() => this.#post());
     });
   }
 
@@ -65,9 +70,15 @@ export class SqliteWriterClient {
   async close(): Promise<void> {
     if (!this.#isClosed) {
       this.#isClosed = true;
+      this.#post();
       if (!this.#hasEnded) this.#worker.postMessage('close');
     }
     await this.#ended;
+  }
+
+  #post(): void {
+    if (this.#outbox.length > 0 && !this.#hasEnded) this.#worker.postMessage(this.#outbox);
+    this.#outbox = [];
   }
 
   #settle(answer: WriterAnswer): void {
