@@ -49,23 +49,27 @@ export async function* streamResults(
   const unwatch = store.watch(request.batchId, () => changes.raise());
   try {
     let cursor = request.after;
+    /** Where the log ended when the batch was last looked at; null: it had not ended. */
+    let endedAt: number | null = null;
     for (;;) {
       await turns.next();
       signal.throwIfAborted();
       changes.lower();
-      // Read before the page: if the batch had ended by then, an empty page is the end of its log.
-      const batch = await store.getBatch(request.batchId);
-      if (!batch) throw new RagmillError('batch_not_found', `The batch ${request.batchId} is gone.`);
       const page = await readPage(sources, request, cursor);
       if (page !== null) {
         cursor = page.cursor;
         // While the reader takes its time, the bytes are all that is kept of the page.
         if (page.bytes.length > 0) yield page.bytes;
-      } else if (!request.follow || request.upToSeq !== null || isTerminal(batch.status)) {
-        return { cursor, status: batch.status, lastSeq: request.upToSeq ?? batch.lastSeq };
-      } else {
-        await changes.raised();
+        continue;
       }
+      const batch = await store.getBatch(request.batchId);
+      if (!batch) throw new RagmillError('batch_not_found', `The batch ${request.batchId} is gone.`);
+      // Records may have come after the page: only where the batch had ended before, an empty page is the end.
+      if (!request.follow || request.upToSeq !== null || batch.lastSeq === endedAt) {
+        return { cursor, status: batch.status, lastSeq: request.upToSeq ?? batch.lastSeq };
+      }
+      endedAt = isTerminal(batch.status) ? batch.lastSeq : null;
+      if (endedAt === null) await changes.raised();
     }
   } finally {
     unwatch();
