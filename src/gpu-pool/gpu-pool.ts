@@ -6,6 +6,7 @@ import type { EndpointCandidate } from './candidates.ts';
 import { Endpoint } from './endpoint.ts';
 import { type EndpointState, stateOf } from './endpoint-state.ts';
 import { EndpointWatch, type EndpointWatchOptions } from './endpoint-watch.ts';
+import type { GateRequest } from './gate.ts';
 import type { GpuCount } from './gpu-count.ts';
 import { isKnown, waitingFor } from './pool-words.ts';
 
@@ -27,6 +28,11 @@ export interface GpuPoolOptions extends Pick<EndpointWatchOptions, 'inspect' | '
   readonly log: PoolLog;
 }
 
+/** A request of unknown size. */
+const ANY: Readonly<Record<CallStage, GateRequest>> = {
+  rag: { tokens: 0, stage: 'rag' },
+  generation: { tokens: 0, stage: 'generation' },
+};
 const NONE: ReadonlySet<string> = new Set();
 
 export class GpuPool {
@@ -96,10 +102,13 @@ export class GpuPool {
    */
   withRoom(stage: CallStage, model: string | null, avoid: ReadonlySet<string> = NONE): Endpoint[] {
     const serving = this.serving(stage, model);
-    const preferred = serving.filter((endpoint) => !avoid.has(endpoint.name));
-    return (preferred.length > 0 ? preferred : serving)
-      .filter((endpoint) => endpoint.hasRoom({ tokens: 0, stage }))
-      .sort((a, b) => a.load - b.load || this.#lastPick(a) - this.#lastPick(b));
+    const preferred = avoid.size === 0 ? serving : serving.filter(({ name }) => !avoid.has(name));
+    const found = (preferred.length > 0 ? preferred : serving).filter((endpoint) =>
+      endpoint.hasRoom(ANY[stage]),
+    );
+    // Asked for every line: one endpoint is in order.
+    if (found.length < 2) return found;
+    return found.sort((a, b) => a.load - b.load || this.#lastPick(a) - this.#lastPick(b));
   }
 
   /** It got a call: among equals the others are next. */
@@ -128,9 +137,7 @@ export class GpuPool {
 
   /** Whether any endpoint would take a call of this stage now. */
   hasRoom(stage: CallStage): boolean {
-    return this.endpoints.some(
-      (endpoint) => endpoint.roles.has(stage) && endpoint.hasRoom({ tokens: 0, stage }),
-    );
+    return this.endpoints.some((endpoint) => endpoint.roles.has(stage) && endpoint.hasRoom(ANY[stage]));
   }
 
   /** Whether some endpoint that is up has a chat model for this stage, be it busy or not. */

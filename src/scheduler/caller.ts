@@ -14,7 +14,7 @@ import { newRequestId } from '../model-server/taking-back.ts';
 import type { Clock } from '../time.ts';
 import type { Call } from './calls.ts';
 import type { Stages } from './stages.ts';
-import type { Work } from './work.ts';
+import type { LeasedChunk, Work } from './work.ts';
 
 type Generate = (task: GenerationTask, signal: AbortSignal) => Promise<GenerationOutcome>;
 
@@ -37,6 +37,8 @@ export const USUAL_ANSWER_TOKENS = 256;
 export class Caller {
   readonly #options: CallerOptions;
   readonly #ratios = new TokenRatios();
+  /** Of the calls in flight: one listener a chunk costs less than one a line. */
+  readonly #controllers = new WeakMap<LeasedChunk, Set<AbortController>>();
   #lastTaskId = 0;
 
   constructor(options: CallerOptions) {
@@ -55,8 +57,8 @@ export class Caller {
   async make(call: Call): Promise<Ended | NotSent> {
     const { work, stage, state, endpoint, controller } = call;
     const chunkSignal = work.chunk.controller.signal;
-    const abort = () => controller.abort();
-    chunkSignal.addEventListener('abort', abort, { once: true });
+    const controllers = this.#controllersOf(work.chunk);
+    controllers.add(controller);
     const marked = this.#options.markStarted(work);
     try {
       const send = async () => {
@@ -66,7 +68,7 @@ export class Caller {
       };
       return await endpoint.run(send, { tokens: state.tokens, stage });
     } finally {
-      chunkSignal.removeEventListener('abort', abort);
+      controllers.delete(controller);
     }
   }
 
@@ -80,6 +82,19 @@ export class Caller {
     const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
     const prompt = estimatedTokens(bytes, this.#ratios.of(stage.modelOf(work)), 2);
     return prompt + Math.min(maxTokens, USUAL_ANSWER_TOKENS);
+  }
+
+  /** They are aborted with the chunk. */
+  #controllersOf(chunk: LeasedChunk): Set<AbortController> {
+    const known = this.#controllers.get(chunk);
+    if (known) return known;
+    const controllers = new Set<AbortController>();
+    const abortAll = () => {
+      for (const controller of controllers) controller.abort();
+    };
+    chunk.controller.signal.addEventListener('abort', abortAll, { once: true });
+    this.#controllers.set(chunk, controllers);
+    return controllers;
   }
 
   async #send(call: Call, signal: AbortSignal): Promise<GenerationOutcome> {

@@ -4,13 +4,15 @@ import type { NewRecord } from '../domain/record.ts';
 import type { Metrics } from '../metrics.ts';
 
 export function countRecords(metrics: Metrics, records: readonly NewRecord[]): void {
-  for (const record of records) countRecord(metrics, record);
-}
-
-function countRecord(metrics: Metrics, record: NewRecord): void {
-  metrics.lines.inc({ outcome: record.status, code: record.code ?? 'none' });
-  if (record.rag !== null) metrics.ragOutcomes.inc({ outcome: record.rag });
-  metrics.tokens.inc({ direction: 'prompt' }, record.promptTokens);
-  metrics.tokens.inc({ direction: 'completion' }, record.completionTokens);
-  metrics.cachedTokens.inc(record.cachedTokens);
+  let [prompt, completion, cached] = [0, 0, 0];
+  for (const { status, code, rag, promptTokens, completionTokens, cachedTokens } of records) {
+    metrics.lines.inc({ outcome: status, code: code ?? 'none' });
+    if (rag !== null) metrics.ragOutcomes.inc({ outcome: rag });
+    prompt += promptTokens;
+    completion += completionTokens;
+    cached += cachedTokens;
+  }
+  metrics.tokens.inc({ direction: 'prompt' }, prompt);
+  metrics.tokens.inc({ direction: 'completion' }, completion);
+  metrics.cachedTokens.inc(cached);
 }
