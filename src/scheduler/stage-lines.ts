@@ -70,6 +70,8 @@ export class StageLines {
       seat(book, room.serving(model));
       const taken = book.runs.takeFor(place === 'nowhere' ? place : place.name);
       if (!taken) continue;
+      // Names of models that nobody has are as many as a user likes to write.
+      if (place === 'nowhere' && book.runs.size === 0) this.#books.delete(model);
       const { line: work, ranks } = taken;
       work.state.passageOrder = ranks.every((rank, at) => rank === at) ? null : [...ranks];
       return { work, place };
