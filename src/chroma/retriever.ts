@@ -8,6 +8,7 @@
 // 5. A question that is always under way when an outage begins may be what begins them: it goes on alone, so that the
 //    others get their answers, and in the end its attempts count.
 
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BaseLogger } from 'pino';
 import type { RetrievalOutcome } from '../domain/passage.ts';
 import { type Clock, fullJitterMs } from '../time.ts';
@@ -57,6 +58,8 @@ interface Asked extends Question {
  * hand). Two cost Chroma 1.0 to 1.3 times the processor time of one (npm run bench:retrieval-cost).
  */
 const defaultMaxInFlight = 2;
+/** Questions that get their outcome in one turn of the event loop: the line of each goes on at once. */
+const settledPerTurn = 8;
 const retryBaseMs = 100;
 const retryCapMs = 2_000;
 /** A call of 256 is asked again in calls of 32, one of 32 in calls of 4. */
@@ -136,7 +139,8 @@ export class Retriever {
     const open = questions.filter(({ waiters }) => waiters.size > 0);
     if (open.length === 0) return;
     const { answered, failed, failure } = await this.#search(open);
-    for (const { question, ending } of answered) {
+    for (const [index, { question, ending }] of answered.entries()) {
+      if (index % settledPerTurn === settledPerTurn - 1) await nextTurn();
       this.#settle(question, { ...ending, attempts: question.failures + 1 });
     }
     if (failure === null || failed.length === 0) return;

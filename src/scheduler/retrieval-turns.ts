@@ -5,8 +5,11 @@ import { PRIORITY_WEIGHTS } from '../domain/priority.ts';
 import { FairTurns } from './fair-turns.ts';
 import type { LeasedChunk } from './work.ts';
 
-/** Enough for two calls of the size from which more questions a call save nothing (npm run bench:retrieval-cost). */
-const AT_ONCE_MAX = 128;
+/**
+ * Enough for two calls of a size from which on more questions a call save nothing (npm run bench:retrieval-cost). Twice as
+ * many make the event loop later by a third (npm run bench:event-loop): what one call finds comes at once.
+ */
+const AT_ONCE_MAX = 64;
 
 export class RetrievalTurns {
   readonly #turns = new FairTurns();
