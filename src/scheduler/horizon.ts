@@ -8,12 +8,12 @@ export const HORIZON_BYTES = 128 * 1024 * 1024;
 /** Lines that wait for retrieval at a time: a small batch waits behind so many lines of a huge one, and not behind its horizon. */
 export const RETRIEVING_MAX = 2 * CHUNK_LINES;
 
-const LINES_MIN = 1024;
+const LINES_MIN = 4_096;
 const LINES_MAX = 20_000;
 /** As a multiple of what the endpoints run at once. */
 const PER_SLOT = 2;
 /** Of the endpoints' time. */
-const SECONDS = 90;
+const SECONDS = 120;
 
 /** For a stage whose endpoints run so many requests at once, and so many a second. */
 export function horizonLines(slots: number, linesPerSecond: number): number {
