@@ -1,8 +1,9 @@
 // How well the default embedder finds: the share of questions whose document comes first, or among the first five, by
 // exact search over its vectors, through the index as the service builds and asks it, and by BM25 itself on the same terms.
-// Usage: npm run bench:retrieval [documents.jsonl questions.jsonl]
+// Usage: npm run bench:retrieval [-- <folder with documents.jsonl and questions.jsonl>]
 
 import { existsSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { indexedText, LexicalEmbedder } from '../src/chroma/lexical-embedder.ts';
 import { lexicalEmbedding } from '../src/chroma/lexical-embedding.ts';
@@ -17,16 +18,12 @@ interface Question {
   readonly document_id: string;
 }
 
-const dataFolder = new URL('../../shared/data/xquad/', import.meta.url);
-const [
-  documentsPath = fileURLToPath(new URL('documents.jsonl', dataFolder)),
-  questionsPath = fileURLToPath(new URL('questions.jsonl', dataFolder)),
-] = process.argv.slice(2);
+const folder = resolve(process.argv[2] ?? fileURLToPath(new URL('../../shared/data/xquad', import.meta.url)));
 
 function readLines<Line>(path: string): Line[] {
   if (!existsSync(path)) {
     console.error(
-      `${path} is absent. Give two files: documents (id, text, title) and questions (query, document_id).`,
+      `${path} is absent. Name a folder with documents.jsonl (id, text, title) and questions.jsonl (query, document_id).`,
     );
     process.exit(1);
   }
@@ -60,8 +57,8 @@ async function microsecondsEach(count: number, work: () => Promise<unknown>): Pr
   return (((performance.now() - begin) * 1000) / count).toFixed(0);
 }
 
-const documents = readLines<{ id: string; text: string; title?: string }>(documentsPath);
-const questions = readLines<Question>(questionsPath);
+const documents = readLines<{ id: string; text: string; title?: string }>(join(folder, 'documents.jsonl'));
+const questions = readLines<Question>(join(folder, 'questions.jsonl'));
 const texts = documents.map((document): string => {
   const chunk: CorpusChunk = {
     documentId: document.id,
@@ -106,7 +103,7 @@ report(
     return placeOf(wanted[at] ?? -1, weights.map(score));
   }),
 );
-await using built = await RealIndex.build(documentsPath, lexicalEmbedding.index);
+await using built = await RealIndex.build(join(folder, 'documents.jsonl'), lexicalEmbedding.index);
 const served = await built.retrieve(queries, 5);
 report(
   'through the index, as served',
