@@ -1,29 +1,19 @@
 // What a line asks of a model server: for a digest of its passages, or for the answer. From this a prompt is built, when it
 // is sent, and again when somebody wants to see it.
 
-import type { GenerationTask } from '../domain/generation.ts';
 import type { Passage } from '../domain/passage.ts';
 import { DIGEST_SYSTEM_PROMPT } from '../generation/digest-prompt.ts';
+import type { PromptTask } from '../generation/prompt.ts';
 import type { ParsedLine } from './line-parser.ts';
 
 /** What of a task depends on the line. */
-export type LinePrompt = Pick<
-  GenerationTask,
-  | 'request'
-  | 'systemPrompt'
-  | 'template'
-  | 'maxTokens'
-  | 'temperature'
-  | 'passages'
-  | 'passageOrder'
-  | 'digest'
->;
+export type LinePrompt = Omit<PromptTask, 'model'>;
 
 /** `text`: null where the digest could not be used, and the question goes alone. */
 export interface PromptSource {
   readonly parsed: ParsedLine;
   readonly passages: readonly Passage[];
-  /** See GenerationTask. */
+  /** For each place in the prompt the 0-based rank of the passage there; null: in ranking order. */
   readonly passageOrder: readonly number[] | null;
   /** null: none was asked for, and the passages stand in the prompt. */
   readonly digest: { readonly text: string | null } | null;

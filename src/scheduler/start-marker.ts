@@ -1,5 +1,6 @@
-// Start marks: before a line's call leaves, the store knows of it. Marks of one chunk that are asked for together,
-// or while the store is at the last ones, are stored together. While the disk is full nothing starts: the marks wait until there is space again.
+// Start marks: before a line's call leaves, the store knows of it. Marks of one chunk that are asked for together, or while
+// the store is at the last ones, are stored together. While the disk is full nothing starts: the marks wait until there is
+// space again.
 
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../time.ts';
