@@ -2,9 +2,9 @@
 
 export class SlotTable<Entry> {
   readonly #capacity: number;
-  readonly #entries = new Map<number, Entry>();
+  /** By slot; null: given back. A Map that much goes through would keep what it had alive for long. */
+  readonly #entries: (Entry | null)[] = [];
   readonly #free: number[] = [];
-  #unused = 0;
 
   constructor(capacity: number) {
     this.#capacity = capacity;
@@ -12,21 +12,25 @@ export class SlotTable<Entry> {
 
   /** The entry's slot, from 0 up; null when the table is full. */
   add(entry: Entry): number | null {
-    const slot = this.#free.pop() ?? (this.#unused < this.#capacity ? this.#unused++ : null);
-    if (slot !== null) this.#entries.set(slot, entry);
+    const isFull = this.#free.length === 0 && this.#entries.length >= this.#capacity;
+    if (isFull) return null;
+    const slot = this.#free.pop() ?? this.#entries.length;
+    this.#entries[slot] = entry;
     return slot;
   }
 
-  get(slot: number): Entry | undefined {
-    return this.#entries.get(slot);
+  get(slot: number): Entry | null {
+    return this.#entries[slot] ?? null;
   }
 
   delete(slot: number): void {
-    if (this.#entries.delete(slot)) this.#free.push(slot);
+    if (this.get(slot) === null) return;
+    this.#entries[slot] = null;
+    this.#free.push(slot);
   }
 
   /** A snapshot of the slots that are taken, each with its entry. */
   entries(): [number, Entry][] {
-    return [...this.#entries];
+    return this.#entries.flatMap((entry, slot): [number, Entry][] => (entry === null ? [] : [[slot, entry]]));
   }
 }

@@ -12,12 +12,13 @@ import type { WorkerAnswer, WorkerLink, WorkerSetup, WorkerTask } from './worker
 
 const { cancelChannel, cancelFlags } = workerData as WorkerSetup;
 const client = new ModelServerClient(systemClock);
-const running = new Map<number, TaskCancel>();
+/** By slot. */
+const running: (TaskCancel | null)[] = [];
 
 new BroadcastChannel(cancelChannel).onmessage = ({ data }) => cancelIfAsked(data);
 
 function cancelIfAsked(slot: number): void {
-  if (Atomics.load(cancelFlags, slot) === 1) running.get(slot)?.abort();
+  if (Atomics.load(cancelFlags, slot) === 1) running[slot]?.abort();
 }
 
 /** Runs what comes over the port until that is closed. */
@@ -32,13 +33,13 @@ export default async function serve({ port }: WorkerLink): Promise<void> {
 
 async function run({ slot, task }: WorkerTask, answers: MessageGroups<WorkerAnswer>): Promise<void> {
   const cancel = new TaskCancel();
-  running.set(slot, cancel);
+  running[slot] = cancel;
   cancelIfAsked(slot);
   try {
     answers.send({ slot, outcome: await runTask(task, client, cancel) });
   } catch (error) {
     answers.send({ slot, error });
   } finally {
-    running.delete(slot);
+    running[slot] = null;
   }
 }

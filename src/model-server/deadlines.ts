@@ -27,10 +27,21 @@ const TIMER_MAX_MS = 2 ** 31 - 1;
 /** Made once: without a reason of its own, every abort() would make an exception and its stack trace. */
 const WOKEN = new Error('the timer is set anew');
 
+interface Watched {
+  readonly watch: DeadlineWatch;
+  readonly onPassed: (passed: DeadlineName) => void;
+  /** Its index in the list; -1: it has left. */
+  place: number;
+}
+
+/** Ends a watch. */
+export type Unwatch = () => void;
+
 /** The watches over all calls of one client. */
 export class Deadlines {
   readonly #clock: Clock;
-  readonly #watches = new Map<DeadlineWatch, (passed: DeadlineName) => void>();
+  /** A list, in no order: a Map that much goes through keeps what it had alive in tables that only a full collection frees. */
+  readonly #watched: Watched[] = [];
   /** null while nothing is watched. */
   #timer: { readonly controller: AbortController; readonly wakeAtMs: number } | null = null;
 
@@ -38,15 +49,26 @@ export class Deadlines {
     this.#clock = clock;
   }
 
-  /** Calls back once, when one of its deadlines has passed, unless it is removed before. */
-  add(watch: DeadlineWatch, onPassed: (passed: DeadlineName) => void): void {
-    this.#watches.set(watch, onPassed);
+  /** Calls back once, when one of its deadlines has passed, unless its watch ends before. */
+  watch(watch: DeadlineWatch, onPassed: (passed: DeadlineName) => void): Unwatch {
+    const watched = { watch, onPassed, place: this.#watched.length };
+    this.#watched.push(watched);
     if (this.#timer === null || watch.lookAtMs < this.#timer.wakeAtMs) this.#sleepUntil(watch.lookAtMs);
+    return () => {
+      this.#remove(watched);
+      if (this.#watched.length === 0) this.#stop();
+    };
   }
 
-  remove(watch: DeadlineWatch): void {
-    this.#watches.delete(watch);
-    if (this.#watches.size === 0) this.#stop();
+  /** The last one takes its place. */
+  #remove(watched: Watched): void {
+    if (watched.place < 0) return;
+    const last = this.#watched.pop();
+    if (last !== undefined && last !== watched) {
+      last.place = watched.place;
+      this.#watched[watched.place] = last;
+    }
+    watched.place = -1;
   }
 
   #stop(): void {
@@ -69,16 +91,19 @@ export class Deadlines {
     await pollTurn();
     if (signal.aborted) return;
     let wakeAtMs = Number.POSITIVE_INFINITY;
-    for (const [watch, onPassed] of this.#watches) {
+    for (const watched of [...this.#watched]) {
+      // What happens to one may end others.
+      if (watched.place < 0) continue;
+      const { watch, onPassed } = watched;
       const passed = watch.look();
       if (passed === null) wakeAtMs = Math.min(wakeAtMs, watch.lookAtMs);
       else {
-        this.#watches.delete(watch);
+        this.#remove(watched);
         onPassed(passed);
       }
     }
     if (signal.aborted) return;
-    if (this.#watches.size === 0) this.#stop();
+    if (this.#watched.length === 0) this.#stop();
     else this.#sleepUntil(wakeAtMs);
   }
 }

@@ -206,11 +206,11 @@ export class ModelServerClient {
   ): Promise<ExchangeEnd> {
     const cancel = () => exchange.stop('cancelled');
     signal?.addEventListener('abort', cancel, { once: true });
-    this.#deadlines.add(watch, (passed) => exchange.stop(passed));
+    const unwatch = this.#deadlines.watch(watch, (passed) => exchange.stop(passed));
     this.#dispatch(request, exchange);
     const end = await exchange.ended;
     signal?.removeEventListener('abort', cancel);
-    this.#deadlines.remove(watch);
+    unwatch();
     return end;
   }
 

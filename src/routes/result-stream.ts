@@ -5,6 +5,7 @@ import { isTerminal } from '../domain/batch-status.ts';
 import type { StoredRecord } from '../domain/record.ts';
 import { RagmillError } from '../errors.ts';
 import type { Store } from '../store/store.ts';
+import type { Clock } from '../time.ts';
 import { ChangeFlag } from './change-flag.ts';
 import { withIncluded } from './result-include.ts';
 import type { ResultView } from './result-query.ts';
@@ -30,11 +31,14 @@ export type PageFormat = (records: readonly StoredRecord[], view: ResultView) =>
 
 interface Sources {
   readonly store: Store;
+  readonly clock: Clock;
   readonly turns: Turns;
   readonly format: PageFormat;
 }
 
 const PAGE_RECORDS = 256;
+/** After news, so that what comes together is read together: with every look the pages of the database are read anew. */
+const GATHERING_MS = 20;
 /** With what stands beside them: at worst each record's chunk has to be unpacked for it. */
 const INCLUDING_PAGE_RECORDS = 16;
 
@@ -44,7 +48,7 @@ export async function* streamResults(
   request: ResultRequest,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer, ResultsEnd> {
-  const { store, turns } = sources;
+  const { store, turns, clock } = sources;
   const changes = new ChangeFlag(signal);
   const unwatch = store.watch(request.batchId, () => changes.raise());
   try {
@@ -69,7 +73,9 @@ export async function* streamResults(
         return { cursor, status: batch.status, lastSeq: request.upToSeq ?? batch.lastSeq };
       }
       endedAt = isTerminal(batch.status) ? batch.lastSeq : null;
-      if (endedAt === null) await changes.raised();
+      if (endedAt !== null) continue;
+      await changes.raised();
+      await clock.sleep(GATHERING_MS, signal);
     }
   } finally {
     unwatch();

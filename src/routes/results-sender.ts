@@ -92,8 +92,8 @@ export class ResultsSender {
   }
 
   #pieces(results: ResultRequest, form: ResultForm, signal: AbortSignal): AsyncGenerator<Buffer, ResultsEnd> {
-    const { store } = this.#services;
-    return streamResults({ store, turns: this.#turns, format: form.page }, results, signal);
+    const { store, clock } = this.#services;
+    return streamResults({ store, clock, turns: this.#turns, format: form.page }, results, signal);
   }
 
   /** Whether nothing that is wanted comes any more. */

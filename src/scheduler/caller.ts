@@ -12,13 +12,15 @@ import type { NotSent } from '../gpu-pool/gate.ts';
 import { cancelledFailure } from '../model-server/failures.ts';
 import { newRequestId } from '../model-server/taking-back.ts';
 import type { Clock } from '../time.ts';
-import type { Call } from './calls.ts';
+import type { Call, Calls } from './calls.ts';
 import type { Stages } from './stages.ts';
 import type { LeasedChunk, Work } from './work.ts';
 
 type Generate = (task: GenerationTask, signal: AbortSignal) => Promise<GenerationOutcome>;
 
 export interface CallerOptions {
+  /** Those in flight. */
+  readonly calls: Calls;
   readonly generate: Generate;
   /** The same in a process of its own, for suspects. */
   readonly generateAlone: Generate;
@@ -37,8 +39,8 @@ export const USUAL_ANSWER_TOKENS = 256;
 export class Caller {
   readonly #options: CallerOptions;
   readonly #ratios = new TokenRatios();
-  /** Of the calls in flight: one listener a chunk costs less than one a line. */
-  readonly #controllers = new WeakMap<LeasedChunk, Set<AbortController>>();
+  /** One listener a chunk costs less than one a line. */
+  readonly #listenedTo = new WeakSet<LeasedChunk>();
   #lastTaskId = 0;
 
   constructor(options: CallerOptions) {
@@ -51,25 +53,20 @@ export class Caller {
     const model = this.#options.stages[stage].modelOf(work);
     const trace = { endpoint: endpoint.name, model: model ?? endpoint.models.default ?? '', durationMs: 0 };
     const controller = new AbortController();
-    return { work, stage, state, model, endpoint, isHedge, controller, trace, sentAtMs: null };
+    return { work, stage, state, model, endpoint, isHedge, controller, trace, sentAtMs: null, place: -1 };
   }
 
   async make(call: Call): Promise<Ended | NotSent> {
     const { work, stage, state, endpoint, controller } = call;
     const chunkSignal = work.chunk.controller.signal;
-    const controllers = this.#controllersOf(work.chunk);
-    controllers.add(controller);
+    this.#listenTo(work.chunk);
     const marked = this.#options.markStarted(work);
-    try {
-      const send = async () => {
-        const { signal } = controller;
-        if (!(await marked) || signal.aborted || chunkSignal.aborted) return cancelledFailure();
-        return this.#send(call, signal);
-      };
-      return await endpoint.run(send, { tokens: state.tokens, stage });
-    } finally {
-      controllers.delete(controller);
-    }
+    const send = async () => {
+      const { signal } = controller;
+      if (!(await marked) || signal.aborted || chunkSignal.aborted) return cancelledFailure();
+      return this.#send(call, signal);
+    };
+    return endpoint.run(send, { tokens: state.tokens, stage });
   }
 
   /** What the line takes of a KV cache, prompt and answer, in tokens. */
@@ -84,17 +81,14 @@ export class Caller {
     return prompt + Math.min(maxTokens, USUAL_ANSWER_TOKENS);
   }
 
-  /** They are aborted with the chunk. */
-  #controllersOf(chunk: LeasedChunk): Set<AbortController> {
-    const known = this.#controllers.get(chunk);
-    if (known) return known;
-    const controllers = new Set<AbortController>();
+  /** Its calls are aborted with it. */
+  #listenTo(chunk: LeasedChunk): void {
+    if (this.#listenedTo.has(chunk)) return;
+    this.#listenedTo.add(chunk);
     const abortAll = () => {
-      for (const controller of controllers) controller.abort();
+      for (const { controller } of this.#options.calls.of(chunk)) controller.abort();
     };
     chunk.controller.signal.addEventListener('abort', abortAll, { once: true });
-    this.#controllers.set(chunk, controllers);
-    return controllers;
   }
 
   async #send(call: Call, signal: AbortSignal): Promise<GenerationOutcome> {

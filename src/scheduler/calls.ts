@@ -4,7 +4,7 @@
 import type { CallStage } from '../domain/call-stage.ts';
 import type { Endpoint } from '../gpu-pool/endpoint.ts';
 import type { StageState } from './stage-state.ts';
-import type { Work } from './work.ts';
+import type { LeasedChunk, Work } from './work.ts';
 
 export interface CallTrace {
   readonly endpoint: string;
@@ -28,43 +28,53 @@ export interface Call {
   trace: CallTrace;
   /** When it left, in monotonic milliseconds; null: not yet. */
   sentAtMs: number | null;
+  /** Where it stands among those in flight. */
+  place: number;
 }
 
+/** A list, in no order: a Map that much goes through keeps what it had alive in tables that only a full collection frees. */
 export class Calls {
-  readonly #byState = new Map<StageState, Call[]>();
+  readonly #inFlight: Call[] = [];
+  #lines = 0;
 
   /** Lines with a call in flight. */
   get lines(): number {
-    return this.#byState.size;
-  }
-
-  has(state: StageState): boolean {
-    return this.#byState.has(state);
+    return this.#lines;
   }
 
   add(call: Call): void {
-    const calls = this.#byState.get(call.state);
-    if (calls) calls.push(call);
-    else this.#byState.set(call.state, [call]);
+    call.place = this.#inFlight.push(call) - 1;
+    call.state.callsInFlight += 1;
+    if (call.state.callsInFlight === 1) this.#lines += 1;
   }
 
   /** The call has ended. Answers whether it was the last of its line and stage. */
   remove(call: Call): boolean {
-    const left = this.othersOf(call);
-    if (left.length > 0) this.#byState.set(call.state, left);
-    else this.#byState.delete(call.state);
-    return left.length === 0;
+    const last = this.#inFlight.pop();
+    if (last !== undefined && last !== call) {
+      last.place = call.place;
+      this.#inFlight[call.place] = last;
+    }
+    call.state.callsInFlight -= 1;
+    if (call.state.callsInFlight > 0) return false;
+    this.#lines -= 1;
+    return true;
   }
 
   othersOf(call: Call): Call[] {
-    return (this.#byState.get(call.state) ?? []).filter((other) => other !== call);
+    if (call.state.callsInFlight === 0) return [];
+    return this.#inFlight.filter((other) => other !== call && other.state === call.state);
+  }
+
+  /** Of lines of the chunk. */
+  of(chunk: LeasedChunk): Call[] {
+    return this.#inFlight.filter(({ work }) => work.chunk === chunk);
   }
 
   /** Calls that a line waits for and has but one of, the longest in flight first. */
   get single(): Call[] {
-    return [...this.#byState.values()]
-      .flatMap((calls) => (calls.length === 1 ? calls : []))
-      .filter(({ sentAtMs, state }) => sentAtMs !== null && !state.isAnswered)
+    return this.#inFlight
+      .filter(({ sentAtMs, state }) => state.callsInFlight === 1 && sentAtMs !== null && !state.isAnswered)
       .sort((a, b) => (a.sentAtMs ?? 0) - (b.sentAtMs ?? 0));
   }
 }

@@ -20,12 +20,13 @@ import { Caller, type CallerOptions } from './caller.ts';
 import { type Call, Calls } from './calls.ts';
 import { Placement } from './placement.ts';
 import { RagOutage } from './rag-outage.ts';
+import { RunningCount } from './running-count.ts';
 import type { MakePlan } from './stage-lines.ts';
 import { rememberTry } from './stage-state.ts';
 import { Tail } from './tail.ts';
 import type { Work } from './work.ts';
 
-export interface DispatcherOptions extends CallerOptions {
+export interface DispatcherOptions extends Omit<CallerOptions, 'calls'> {
   readonly pool: GpuPool;
   readonly metrics: Metrics;
   /** Finds the order in which lines go to the endpoints. */
@@ -56,7 +57,8 @@ export class Dispatcher {
   #suspect: Work | null = null;
   /** Lines that wait for their next try. */
   #backingOff = 0;
-  readonly #running = new Set<Promise<void>>();
+  /** Calls, and what follows from them at once. */
+  readonly #running = new RunningCount();
   #isStopped = false;
 
   constructor(options: DispatcherOptions) {
@@ -68,7 +70,7 @@ export class Dispatcher {
       modelOf: (work) => this.#modelOf(work),
       maySuspectRun: () => this.#suspect === null,
     });
-    this.#caller = new Caller(options);
+    this.#caller = new Caller({ ...options, calls: this.#calls });
     this.#budget = new CallBudget(RETRY_BUDGET, clock);
     this.#tail = new Tail({
       pool,
@@ -123,7 +125,7 @@ export class Dispatcher {
     for (const endpoint of this.#options.pool.endpoints) endpoint.handBack();
     const grace = new AbortController();
     const timeUp = this.#options.clock.sleep(graceMs, grace.signal).catch(() => {});
-    await Promise.race([Promise.all(this.#running), timeUp]);
+    await Promise.race([this.#running.idle(), timeUp]);
     grace.abort();
   }
 
@@ -151,15 +153,21 @@ export class Dispatcher {
     this.#options.pool.picked(endpoint);
     const call = this.#caller.prepare(work, endpoint, isHedge);
     this.#calls.add(call);
-    const running = this.#run(call)
-      .catch((error) => this.#surprise(call, error))
-      .finally(() => {
-        this.#running.delete(running);
-        if (this.#suspect !== work) return;
-        this.#suspect = null;
-        this.#pump();
-      });
-    this.#running.add(running);
+    this.#running.begin();
+    this.#run(call).then(
+      () => this.#ran(work),
+      (error) => {
+        this.#surprise(call, error);
+        this.#ran(work);
+      },
+    );
+  }
+
+  #ran(work: Work): void {
+    this.#running.end();
+    if (this.#suspect !== work) return;
+    this.#suspect = null;
+    this.#pump();
   }
 
   async #run(call: Call): Promise<void> {
@@ -257,7 +265,7 @@ export class Dispatcher {
 
   /** A line that has another call, or was answered by it, needs nobody to mind it. */
   #surprise({ work, state }: Call, error: unknown): void {
-    if (!state.isAnswered && !this.#calls.has(state)) this.#options.onSurprise(work, error);
+    if (!state.isAnswered && state.callsInFlight === 0) this.#options.onSurprise(work, error);
   }
 
   /** What a stage throws where it ends is a surprise for its own line, whoever had the turn. */

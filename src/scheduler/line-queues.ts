@@ -31,8 +31,11 @@ export class LineQueues {
       const found = work ? place(work) : null;
       if (!work || found === null) continue;
       lines.dropFirst();
-      this.#queues.delete(key);
-      if (lines.first) this.#queues.set(key, lines);
+      if (!lines.first) this.#queues.delete(key);
+      else if (this.#queues.size > 1) {
+        this.#queues.delete(key);
+        this.#queues.set(key, lines);
+      }
       return { work, place: found };
     }
     return null;

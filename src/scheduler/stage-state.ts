@@ -6,6 +6,7 @@ import type { ContextCut } from '../domain/passage.ts';
 import type { Attempt } from '../domain/record.ts';
 
 export interface StageState {
+  callsInFlight: number;
   /** Calls that count as attempts of the line. */
   attempts: number;
   /** Calls that ended because of the endpoint, not because of the line, by failure class. */
@@ -30,6 +31,7 @@ export interface StageState {
 
 export function newStageState(): StageState {
   return {
+    callsInFlight: 0,
     attempts: 0,
     innocentFailures: { hard: 0, overload: 0, misconfigured: 0 },
     avoid: new Set(),

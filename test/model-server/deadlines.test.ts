@@ -10,11 +10,11 @@ function setup(t: Test, limits = LIMITS) {
   const start = (changes = {}) => {
     const watch = new DeadlineWatch({ ...limits, ...changes }, clock);
     let passed: string | undefined;
-    deadlines.add(watch, (name) => {
+    const unwatch = deadlines.watch(watch, (name) => {
       passed = name;
     });
-    t.teardown(() => deadlines.remove(watch));
-    return { watch, passed: () => passed };
+    t.teardown(unwatch);
+    return { watch, unwatch, passed: () => passed };
   };
   return { clock, deadlines, start, ...start() };
 }
@@ -77,12 +77,12 @@ t.test('sees bytes that were waiting while it slept too long', async (t) => {
 });
 
 t.test('has one timer for all calls, and none after the last', async (t) => {
-  const { clock, deadlines, start, watch, passed } = setup(t);
+  const { clock, start, unwatch, passed } = setup(t);
   const others = Array.from({ length: 8 }, () => start());
   t.equal(clock.sleepers, 1);
-  for (const other of others) deadlines.remove(other.watch);
+  for (const other of others) other.unwatch();
   t.equal(clock.sleepers, 1);
-  deadlines.remove(watch);
+  unwatch();
   t.equal(clock.sleepers, 0, 'no timer is left behind');
   await clock.advance(20_000);
   t.equal(passed(), undefined);

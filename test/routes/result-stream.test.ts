@@ -6,6 +6,7 @@ import { ndjsonForm } from '../../src/routes/result-format.ts';
 import { type ResultRequest, streamResults } from '../../src/routes/result-stream.ts';
 import { Turns } from '../../src/routes/turns.ts';
 import type { Store } from '../../src/store/store.ts';
+import { systemClock } from '../../src/time.ts';
 import { chunk, options, record } from '../fakes/batch-fixtures.ts';
 import { altered, scratchStore } from '../fakes/scratch-store.ts';
 import { until } from '../fakes/until.ts';
@@ -15,7 +16,12 @@ const never = new AbortController().signal;
 const turns = new Turns();
 let batches = 0;
 
-const sources = (from: Store = store) => ({ store: from, turns, format: ndjsonForm.page });
+const sources = (from: Store = store) => ({
+  store: from,
+  clock: systemClock,
+  turns,
+  format: ndjsonForm.page,
+});
 
 /** A batch of one chunk of so many lines, leased, with the records of some of them. */
 async function batchOf(lineCount: number, records: readonly (readonly [number, RecordStatus?])[] = []) {

@@ -327,6 +327,9 @@ t.test('a heartbeat comes when nothing else does, and never unless asked for', a
   await clock.advance(20_000);
   await until('another', () => beating.text.now === '\n\n');
   await batch.finish(answered(1, 10), answered(2, 10));
+  // News is gathered for a moment before it is read.
+  await until('three to gather', () => clock.sleepers === 5);
+  await clock.advance(100);
   await Promise.all([beating.done, silent.done, events.done]);
   t.equal(beating.text.now.trimStart(), silent.text.now);
   t.equal(silent.text.now.split('\n').length, 3);
@@ -353,6 +356,8 @@ t.test('a reader that takes nothing for five minutes is cut off, one that waits 
   t.ok((await stuck.rest()).length > 0);
   await clock.advance(60 * 60_000);
   await waiting.finish(answered(1, 10));
+  await until('news to be gathered', () => clock.sleepers === 1);
+  await clock.advance(100);
   t.equal((await follower).isWhole, true);
 });
 
