@@ -130,7 +130,7 @@ async function openParts(around: Surroundings, opened: AsyncDisposableStack): Pr
     pool,
     retrieve: (query, signal) => collection.retrieve(query.query, query, signal),
     collectionGeneration: () => collection.generation,
-    generate: (task, signal) => generation.generate(task, signal),
+    generate: (task, signal, onBegun) => generation.generate(task, signal, onBegun),
     generateAlone: (task, signal) => generateAlone(task, signal, log),
     plan: (input) => planner.plan(input),
     ...stageSettings(settings),

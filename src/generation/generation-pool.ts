@@ -36,6 +36,7 @@ const YOUNG_GENERATION_MB = 24;
 interface RunningTask {
   readonly task: GenerationTask;
   readonly end: (outcome: GenerationOutcome) => void;
+  readonly onBegun: (() => void) | undefined;
   /** null: no thread has it yet. */
   link: ThreadLink | null;
 }
@@ -74,11 +75,15 @@ export class GenerationPool {
     for (const link of this.#openLinks()) link.isOpen = true;
   }
 
-  /** Runs one generation in a thread. Aborting the signal ends it as cancelled. */
-  async generate(task: GenerationTask, signal?: AbortSignal): Promise<GenerationOutcome> {
+  /** Runs one generation in a thread. Aborting the signal ends it as cancelled; `onBegun`: its answer begins to come. */
+  async generate(
+    task: GenerationTask,
+    signal?: AbortSignal,
+    onBegun?: () => void,
+  ): Promise<GenerationOutcome> {
     if (this.#closing !== null || signal?.aborted) return cancelledFailure();
     const { promise: ended, resolve: end } = Promise.withResolvers<GenerationOutcome>();
-    const running: RunningTask = { task, end, link: null };
+    const running: RunningTask = { task, end, onBegun, link: null };
     const slot = this.#tasks.add(running);
     if (slot === null) return modelFailure('overload', 'too many generations are running');
     const cancel = () => {
@@ -106,7 +111,7 @@ export class GenerationPool {
       if (link.isOpen && (least === null || link.running < least.running)) least = link;
     }
     running.link = least;
-    least?.send({ slot, task: running.task });
+    least?.send({ slot, task: running.task, isWatched: running.onBegun !== undefined });
   }
 
   /** A link for each thread that has none. Where Piscina has no thread for it, it starts one. */
@@ -135,6 +140,10 @@ export class GenerationPool {
 
   #onAnswers(link: ThreadLink, answers: readonly WorkerAnswer[]): void {
     for (const answer of answers) {
+      if ('hasBegun' in answer) {
+        this.#tasks.get(answer.slot)?.onBegun?.();
+        continue;
+      }
       link.running -= 1;
       if ('outcome' in answer) this.#end(answer.slot, answer.outcome);
       else this.#fail(answer.slot, answer.error);

@@ -28,21 +28,25 @@ interface WrittenPrompt extends Prompt {
   readonly bodyJson: string;
 }
 
-/** Never rejects for what can be expected; aborting the signal ends it as cancelled. */
+/**
+ * Never rejects for what can be expected; aborting the signal ends it as cancelled. `onBegun` is called when the answer
+ * begins to come.
+ */
 export async function runTask(
   task: GenerationTask,
   client: ModelServerClient,
   signal: CancelSignal,
+  onBegun?: () => void,
 ): Promise<GenerationOutcome> {
   const startedAtMs = client.clock.monotonicMs();
   const prompt = written(fittingPrompt(task));
-  const outcome = await client.chatCompletion(callOf(task, prompt), signal);
+  const outcome = await client.chatCompletion(callOf(task, prompt), signal, onBegun);
   const shortened = shorterPrompt(task, prompt, outcome);
   if (shortened === null) return concluded(task, prompt, outcome);
   const shorter = written(shortened);
   const leftMs = Math.max(1, task.totalTimeoutMs - (client.clock.monotonicMs() - startedAtMs));
   const again = { ...callOf(task, shorter), requestId: newRequestId(), totalTimeoutMs: leftMs };
-  const second = concluded(task, shorter, await client.chatCompletion(again, signal));
+  const second = concluded(task, shorter, await client.chatCompletion(again, signal, onBegun));
   // Where the second try tells nothing of the ratio, the first one does.
   return { ...taught(task, prompt, outcome), ...second, isShortened: true };
 }

@@ -32,9 +32,12 @@ export interface WorkerLink {
 export interface WorkerTask {
   readonly slot: number;
   readonly task: GenerationTask;
+  /** Somebody wants to know when the answer begins. */
+  readonly isWatched: boolean;
 }
 
 /** And the thread groups of these; its first one is empty, and says that it has started. */
 export type WorkerAnswer =
   | { readonly slot: number; readonly outcome: GenerationOutcome }
-  | { readonly slot: number; readonly error: unknown };
+  | { readonly slot: number; readonly error: unknown }
+  | { readonly slot: number; readonly hasBegun: true };

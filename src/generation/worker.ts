@@ -31,12 +31,16 @@ export default async function serve({ port }: WorkerLink): Promise<void> {
   await once(port, 'close');
 }
 
-async function run({ slot, task }: WorkerTask, answers: MessageGroups<WorkerAnswer>): Promise<void> {
+async function run(
+  { slot, task, isWatched }: WorkerTask,
+  answers: MessageGroups<WorkerAnswer>,
+): Promise<void> {
   const cancel = new TaskCancel();
   running[slot] = cancel;
   cancelIfAsked(slot);
   try {
-    answers.send({ slot, outcome: await runTask(task, client, cancel) });
+    const onBegun = isWatched ? () => answers.send({ slot, hasBegun: true }) : undefined;
+    answers.send({ slot, outcome: await runTask(task, client, cancel, onBegun) });
   } catch (error) {
     answers.send({ slot, error });
   } finally {

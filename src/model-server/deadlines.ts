@@ -131,6 +131,10 @@ export class DeadlineWatch {
     return this.#lookAtMs;
   }
 
+  get hasFirstToken(): boolean {
+    return this.#hasFirstToken;
+  }
+
   /** The server has sent something that counts. */
   progress(): void {
     this.#silentSinceMs = this.#clock.monotonicMs();

@@ -113,12 +113,18 @@ export class ModelServerClient {
     this.#deadlines = new Deadlines(clock);
   }
 
-  /** Asks for one answer, as a stream. Aborting the signal destroys the connection. */
-  async chatCompletion(call: ChatCall, signal?: CancelSignal): Promise<ChatOutcome> {
+  /**
+   * Asks for one answer, as a stream. Aborting the signal destroys the connection. `onBegun` is called once, when the answer
+   * begins to come.
+   */
+  async chatCompletion(call: ChatCall, signal?: CancelSignal, onBegun?: () => void): Promise<ChatOutcome> {
     if (signal?.aborted) return cancelledFailure();
     const watch = new DeadlineWatch(call, this.clock);
     const response = new ChatResponse({
-      onProgress: () => watch.progress(),
+      onProgress: () => {
+        if (!watch.hasFirstToken) onBegun?.();
+        watch.progress();
+      },
       apiKey: call.apiKey,
       model: call.body.model,
     });

@@ -1,13 +1,25 @@
 // The runs of the endpoints, while endpoints come and go. Who has nothing left steals from who has most.
 
 import { dealRuns } from './deal-runs.ts';
-import { type BookLine, type Group, type PlannedLine, Run } from './run.ts';
+import { Leaders } from './leaders.ts';
+import { type BookLine, type Group, type NextLine, type PlannedLine, Run } from './run.ts';
+
+/** A shorter prefix, or fewer lines behind the first, are not worth holding anything back. */
+const LED_COST_MIN = 256;
+const FOLLOWERS_MIN = 2;
 
 interface Endpoint<Line> {
   speed: number;
   run: Run<Line>;
   /** The passage that the group shares which it took from last; null: none. */
   lastRoot: string | null;
+  readonly leaders: Leaders;
+}
+
+/** A line for an endpoint; `leads`: the passage that others of its group wait for until it has been read; null: none do. */
+export interface NextPlanned<Line> {
+  readonly planned: PlannedLine<Line>;
+  readonly leads: string | null;
 }
 
 export class EndpointRuns<Line> {
@@ -37,15 +49,28 @@ export class EndpointRuns<Line> {
     return this.#endpoint(name).run.isEmpty;
   }
 
-  /** The next line of an endpoint's run, stolen if need be; null: there is none in any run. */
-  takeFor(name: string): PlannedLine<Line> | null {
+  /**
+   * The next line of an endpoint's run, stolen if need be; null: there is none in any run. `isLeaderFirst`: the endpoint
+   * shares what it has read only when it is read.
+   */
+  takeFor(name: string, isLeaderFirst: boolean): NextPlanned<Line> | null {
     const endpoint = this.#endpoint(name);
     if (endpoint.run.isEmpty) this.#stealFor(endpoint.run);
-    const next = endpoint.run.take();
+    const { leaders } = endpoint;
+    const next = isLeaderFirst
+      ? endpoint.run.take(({ root }) => root !== null && leaders.isBeingRead(root))
+      : endpoint.run.take();
     if (!next) return null;
-    endpoint.lastRoot = next.group.root;
+    const { root } = next.group;
+    endpoint.lastRoot = root;
     this.#lines -= 1;
-    return next.planned;
+    const isLeader = isLeaderFirst && root !== null && isWorthLeading(next) && leaders.send(root);
+    return { planned: next.planned, leads: isLeader ? root : null };
+  }
+
+  /** A line that leads has begun to answer, or has come to nothing (`isRead`: false). */
+  release(name: string, root: string, isRead: boolean): void {
+    this.#endpoints.get(name)?.leaders.release(root, isRead);
   }
 
   /** The lines in all runs. */
@@ -80,7 +105,12 @@ export class EndpointRuns<Line> {
   }
 
   #endpoint(name: string): Endpoint<Line> {
-    const endpoint = this.#endpoints.get(name) ?? { speed: 1, run: new Run<Line>(), lastRoot: null };
+    const endpoint = this.#endpoints.get(name) ?? {
+      speed: 1,
+      run: new Run<Line>(),
+      lastRoot: null,
+      leaders: new Leaders(),
+    };
     this.#endpoints.set(name, endpoint);
     return endpoint;
   }
@@ -96,4 +126,9 @@ export class EndpointRuns<Line> {
   #runs(): Run<Line>[] {
     return [...this.#orphans, ...Array.from(this.#endpoints.values(), ({ run }) => run)];
   }
+}
+
+function isWorthLeading({ following, followers }: NextLine<unknown>): boolean {
+  if (following === null || followers < FOLLOWERS_MIN) return false;
+  return following.coldCost - following.cost >= LED_COST_MIN;
 }

@@ -36,6 +36,8 @@ export interface TakenLine<Line> {
   readonly line: Line;
   /** For each place in the prompt, the 0-based rank of the passage there. */
   readonly ranks: Uint32Array;
+  /** The passage that others wait for until this line has been read, to be named to release(); null: none do. */
+  readonly leads: string | null;
 }
 
 export class RunBook<Line> {
@@ -82,15 +84,24 @@ export class RunBook<Line> {
     this.#runs.leave(endpoint);
   }
 
-  /** The next line for an endpoint; one that has not joined does so, with speed 1. */
-  takeFor(endpoint: string): TakenLine<Line> | null {
+  /**
+   * The next line for an endpoint; one that has not joined does so, with speed 1. `isLeaderFirst`: of lines that share
+   * much, the others wait until the first has been read, as long as there is something else.
+   */
+  takeFor(endpoint: string, isLeaderFirst = false): TakenLine<Line> | null {
     const returned = this.#returned.shift();
     if (returned) return returned;
     if (this.#runs.isDry(endpoint)) this.#planIfWorth(FRESH_SHARE_DRY);
-    const planned = this.#runs.takeFor(endpoint);
-    if (!planned) return this.#takeUnplanned();
-    this.#release(planned.entry);
-    return { line: planned.entry.line, ranks: planned.ranks };
+    const next = this.#runs.takeFor(endpoint, isLeaderFirst);
+    if (!next) return this.#takeUnplanned();
+    const { entry, ranks } = next.planned;
+    this.#release(entry);
+    return { line: entry.line, ranks, leads: next.leads };
+  }
+
+  /** A line that leads has begun to answer, or has come to nothing (`isRead`: false). */
+  release(endpoint: string, root: string, isRead: boolean): void {
+    this.#runs.release(endpoint, root, isRead);
   }
 
   /** Takes out all lines that match. */
@@ -121,6 +132,7 @@ export class RunBook<Line> {
     return {
       line: entry.line,
       ranks: unplannedRanks(entry.numbered.passages.length, this.#options.contextOrder),
+      leads: null,
     };
   }
 

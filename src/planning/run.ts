@@ -30,12 +30,28 @@ export interface Group<Line> {
   readonly lines: readonly PlannedLine<Line>[];
 }
 
+/** Groups that are looked at for one that need not be held back. */
+const LOOK_AHEAD_GROUPS = 16;
+
+/** A group, and how many of its lines are taken. */
+interface OpenGroup<Line> {
+  readonly group: Group<Line>;
+  taken: number;
+}
+
+/** The next line, its group, and what the group still has. */
+export interface NextLine<Line> {
+  readonly planned: PlannedLine<Line>;
+  readonly group: Group<Line>;
+  readonly following: PlannedLine<Line> | null;
+  readonly followers: number;
+}
+
 export class Run<Line> {
   /** In the order of their turns. */
-  readonly #groups: Group<Line>[] = [];
-  /** Groups that are done, and lines taken of the next one. */
+  readonly #groups: OpenGroup<Line>[] = [];
+  /** Groups at the head that are done. */
   #done = 0;
-  #taken = 0;
   #cost = 0;
 
   constructor(groups: readonly Group<Line>[] = []) {
@@ -53,54 +69,68 @@ export class Run<Line> {
 
   append(groups: readonly Group<Line>[]): void {
     for (const group of groups) {
-      this.#groups.push(group);
+      this.#groups.push({ group, taken: 0 });
       this.#cost += costOf(group.lines);
     }
   }
 
-  /** The next line, and its group; null: the run is done. */
-  take(): { planned: PlannedLine<Line>; group: Group<Line> } | null {
-    const group = this.#groups[this.#done];
-    const planned = group?.lines[this.#taken];
-    if (!group || !planned) return null;
-    this.#taken += 1;
+  /**
+   * The next line; null: the run is done. It is of the first group that is not held back, and where the next ones all
+   * are, of the first: nobody is to be idle for the sake of order.
+   */
+  take(isHeldBack: (group: Group<Line>) => boolean = () => false): NextLine<Line> | null {
+    const open = this.#openGroup(isHeldBack);
+    const planned = open?.group.lines[open.taken];
+    if (!open || !planned) return null;
+    open.taken += 1;
     this.#cost -= planned.cost;
-    if (this.#taken === group.lines.length) {
-      this.#done += 1;
-      this.#taken = 0;
-    }
+    while (isDone(this.#groups[this.#done])) this.#done += 1;
     if (this.isEmpty) this.#cost = 0;
-    return { planned, group };
+    const { group, taken } = open;
+    return { planned, group, following: group.lines[taken] ?? null, followers: group.lines.length - taken };
   }
 
   /** Gives up half of what it costs, from the tail: whole groups, or lines where one group only is left. */
   giveHalf(): Group<Line>[] {
-    const given: Group<Line>[] = [];
+    const left = this.left();
     const half = this.#cost / 2;
-    for (let cost = 0; this.#groups.length > this.#done + 1 && (given.length === 0 || cost < half); ) {
-      const group = this.#groups.pop();
-      if (!group) break;
-      given.unshift(group);
-      cost += costOf(group.lines);
+    let kept = left.length;
+    for (let cost = 0; kept > 1 && (kept === left.length || cost < half); ) {
+      kept -= 1;
+      cost += costOf(left[kept]?.lines ?? []);
     }
-    const [last, ...others] = this.left();
-    if (given.length === 0 && others.length === 0 && last) {
-      const middle = Math.floor(last.lines.length / 2);
-      given.push({ ...last, lines: last.lines.slice(middle) });
-      this.#groups.length = this.#done;
-      this.#taken = 0;
-      if (middle > 0) this.#groups.push({ ...last, lines: last.lines.slice(0, middle) });
-    }
-    this.#cost -= given.reduce((sum, group) => sum + costOf(group.lines), 0);
+    const [first] = left;
+    const middle = Math.floor((first?.lines.length ?? 0) / 2);
+    const isOneGroup = left.length === 1 && first;
+    const own = isOneGroup ? [{ ...first, lines: first.lines.slice(0, middle) }] : left.slice(0, kept);
+    const given = isOneGroup ? [{ ...first, lines: first.lines.slice(middle) }] : left.slice(kept);
+    this.#groups.length = 0;
+    this.#done = 0;
+    this.#cost = 0;
+    this.append(own.filter(({ lines }) => lines.length > 0));
     return given.map((group) => ({ ...group, lines: coldBegun(group.lines) }));
   }
 
-  /** The groups that are left, the next one without what is taken of it. */
+  /** The groups that are left, without what is taken of them. */
   left(): Group<Line>[] {
     return this.#groups
       .slice(this.#done)
-      .map((group, index) => (index === 0 ? { ...group, lines: group.lines.slice(this.#taken) } : group));
+      .filter((open) => !isDone(open))
+      .map(({ group, taken }) => (taken === 0 ? group : { ...group, lines: group.lines.slice(taken) }));
   }
+
+  #openGroup(isHeldBack: (group: Group<Line>) => boolean): OpenGroup<Line> | undefined {
+    const end = Math.min(this.#groups.length, this.#done + LOOK_AHEAD_GROUPS);
+    for (let at = this.#done; at < end; at += 1) {
+      const open = this.#groups[at];
+      if (open && !isDone(open) && !isHeldBack(open.group)) return open;
+    }
+    return this.#groups[this.#done];
+  }
+}
+
+function isDone(open: OpenGroup<unknown> | undefined): boolean {
+  return open !== undefined && open.taken === open.group.lines.length;
 }
 
 export function costOf(lines: readonly PlannedLine<unknown>[]): number {

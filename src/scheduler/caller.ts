@@ -13,10 +13,16 @@ import { cancelledFailure } from '../model-server/failures.ts';
 import { newRequestId } from '../model-server/taking-back.ts';
 import type { Clock } from '../time.ts';
 import type { Call, Calls } from './calls.ts';
+import { releaseFollowers } from './stage-state.ts';
 import type { Stages } from './stages.ts';
 import type { LeasedChunk, Work } from './work.ts';
 
-type Generate = (task: GenerationTask, signal: AbortSignal) => Promise<GenerationOutcome>;
+/** `onBegun` is called when the answer begins to come. */
+export type Generate = (
+  task: GenerationTask,
+  signal: AbortSignal,
+  onBegun?: () => void,
+) => Promise<GenerationOutcome>;
 
 export interface CallerOptions {
   /** Those in flight. */
@@ -66,7 +72,8 @@ export class Caller {
       if (!(await marked) || signal.aborted || chunkSignal.aborted) return cancelledFailure();
       return this.#send(call, signal);
     };
-    return endpoint.run(send, { tokens: state.tokens, stage });
+    const ran = endpoint.run(send, { tokens: state.tokens, stage });
+    return state.release === null ? ran : ran.finally(() => releaseFollowers(state, false));
   }
 
   /** What the line takes of a KV cache, prompt and answer, in tokens. */
@@ -93,13 +100,14 @@ export class Caller {
 
   async #send(call: Call, signal: AbortSignal): Promise<GenerationOutcome> {
     const { clock, generate, generateAlone } = this.#options;
-    const { work, trace } = call;
+    const { work, trace, state } = call;
     const startedAtMs = clock.monotonicMs();
     call.sentAtMs = startedAtMs;
     if (!call.isHedge) work.queuedMs += startedAtMs - work.readyAtMs;
     const task = this.#task(call);
     try {
-      const outcome = await (work.isSuspect ? generateAlone : generate)(task, signal);
+      const onBegun = state.release === null ? undefined : () => releaseFollowers(state, true);
+      const outcome = await (work.isSuspect ? generateAlone : generate)(task, signal, onBegun);
       this.#ratios.learn(task.model, outcome.bytesPerToken);
       return outcome;
     } finally {

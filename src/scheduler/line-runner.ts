@@ -3,7 +3,6 @@
 
 import { setMaxListeners } from 'node:events';
 import type { ClaimedChunk } from '../domain/chunk.ts';
-import type { GenerationOutcome, GenerationTask } from '../domain/generation.ts';
 import type { BatchOptions } from '../domain/options.ts';
 import type { RetrievalOutcome } from '../domain/passage.ts';
 import type { KeptPassage, NewRecord } from '../domain/record.ts';
@@ -12,6 +11,7 @@ import type { Metrics } from '../metrics.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../time.ts';
 import { answering } from './answering.ts';
+import type { Generate } from './caller.ts';
 import { type OpenLine, openLinesOf } from './claimed-lines.ts';
 import type { DigestEnding } from './digest.ts';
 import { type DigestSettings, digesting } from './digesting.ts';
@@ -31,8 +31,6 @@ import type { CallLimits } from './stages.ts';
 import { StartMarker } from './start-marker.ts';
 import type { StoreTrouble } from './store-trouble.ts';
 import { beginAgain, beginWork, type LeasedChunk, leaveDigest, passagesOf, type Work } from './work.ts';
-
-type Generate = (task: GenerationTask, signal: AbortSignal) => Promise<GenerationOutcome>;
 
 export interface LineRunnerOptions extends RetrievingOptions {
   readonly store: Store;

@@ -1,6 +1,7 @@
 // What of one batch waits for one stage. Lines with passages are kept in a book of runs, one for each model, so that those
 // which share passages go to one endpoint one after the other; all others wait in queues.
 
+import type { ServerKind } from '../domain/server-kind.ts';
 import type { Endpoint } from '../gpu-pool/endpoint.ts';
 import { RunBook, type RunBookOptions } from '../planning/run-book.ts';
 import { LineQueues } from './line-queues.ts';
@@ -26,6 +27,9 @@ export interface StageLinesOptions {
   readonly modelOf: (work: Work) => string | null;
   readonly plan: MakePlan;
 }
+
+/** They share a prompt with others when they have read it, and not while they do. */
+const LEADER_FIRST: ReadonlySet<ServerKind> = new Set(['sglang', 'ollama', 'llamacpp']);
 
 interface Book {
   readonly runs: RunBook<Work>;
@@ -68,11 +72,14 @@ export class StageLines {
       const place = endpoints === 'nowhere' ? endpoints : endpoints[0];
       if (place === undefined) continue;
       seat(book, room.serving(model));
-      const taken = book.runs.takeFor(place === 'nowhere' ? place : place.name);
+      const [name, isLeaderFirst] =
+        place === 'nowhere' ? [place, false] : [place.name, LEADER_FIRST.has(place.kind ?? 'generic')];
+      const taken = book.runs.takeFor(name, isLeaderFirst);
       if (!taken) continue;
       // Names of models that nobody has are as many as a user likes to write.
       if (place === 'nowhere' && book.runs.size === 0) this.#books.delete(model);
-      const { line: work, ranks } = taken;
+      const { line: work, ranks, leads } = taken;
+      if (leads !== null) work.state.release = (isRead) => book.runs.release(name, leads, isRead);
       work.state.passageOrder = ranks.every((rank, at) => rank === at) ? null : [...ranks];
       return { work, place };
     }

@@ -19,6 +19,8 @@ export interface StageState {
   tokens: number;
   /** For each place in its prompt the 0-based rank of the passage there; null: in ranking order. */
   passageOrder: readonly number[] | null;
+  /** Lines that begin like it wait for its answer to begin (`isRead`), or to come to nothing; null: none do any more. */
+  release: ((isRead: boolean) => void) | null;
   /** Every call so far, as it ended. */
   readonly tries: Attempt[];
   /** SHA-256 of the request body that was sent last; null: nothing was sent. */
@@ -38,11 +40,18 @@ export function newStageState(): StageState {
     refusedBy: new Set(),
     tokens: 0,
     passageOrder: null,
+    release: null,
     tries: [],
     promptHash: null,
     contextCut: null,
     isAnswered: false,
   };
+}
+
+/** Its answer has begun, or its call has ended: whoever waits for it need not any more. */
+export function releaseFollowers(state: StageState, isRead: boolean): void {
+  state.release?.(isRead);
+  state.release = null;
 }
 
 /** Tries that a record tells of: the last ones. */

@@ -6,6 +6,7 @@ import { fakeAnswer } from '../fakes/fake-chat.ts';
 import { startFakeModelServer } from '../fakes/fake-model-server.ts';
 import { generationTask } from '../fakes/generation-task.ts';
 import { recordingLog } from '../fakes/recording-log.ts';
+import { until } from '../fakes/until.ts';
 
 async function setup(t: Test, threads = 1) {
   const server = await startFakeModelServer();
@@ -158,4 +159,26 @@ t.test('ends its tasks when no thread can start, and serves again when one can',
   areDoomed = false;
   const outcomes = Array.from({ length: 3 }, (_, index) => pool.generate(task(`question ${index}`)));
   for (const outcome of await Promise.all(outcomes)) t.equal(outcome.kind, 'success');
+});
+
+t.test('says when an answer begins to come, and only to whom it concerns', async (t) => {
+  const { server, pool, task } = await setup(t);
+  const begun: string[] = [];
+  const stop = new AbortController();
+  const ask = (query: string) => pool.generate(task(query), stop.signal, () => begun.push(query));
+  server.respond(({ index }) => {
+    return index === 0
+      ? { kind: 'answer', hold: true }
+      : { kind: 'answer', breakAfter: 1, breakWith: 'stall' };
+  });
+  const silent = ask('silent');
+  await server.until(() => server.inFlight === 1);
+  const speaking = ask('speaking');
+  await until('the answer to begin', () => begun.length > 0);
+  t.strictSame(begun, ['speaking']);
+  stop.abort();
+  t.match(await Promise.all([silent, speaking]), [{ class: 'cancelled' }, { class: 'cancelled' }]);
+  server.respond({ kind: 'answer' });
+  t.equal((await pool.generate(task('whole'), undefined, () => begun.push('whole'))).kind, 'success');
+  t.strictSame(begun, ['speaking', 'whole'], 'once');
 });

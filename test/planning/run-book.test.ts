@@ -177,9 +177,70 @@ t.test('a line is in a bounded number of plans', async (t) => {
   t.ok(planned <= 6 * lines.length, `${planned} lines in plans`);
 });
 
+/** Two topics of 16 lines each, planned for one endpoint. */
+function twoTopics(): RunBook<TestLine> {
+  const book = bookOf();
+  book.join('a', 1);
+  addAll(book, interleaved(topic('w', 16), topic('x', 16)));
+  return book;
+}
+
+t.test(
+  'where prompts are shared once they are read, the others wait for the first of their group',
+  async (t) => {
+    const book = twoTopics();
+    const takeOne = () => book.takeFor('a', true) as TakenLine<TestLine>;
+    const [first, other] = [takeOne(), takeOne()];
+    t.not(topicsOf([first.line.name])[0], topicsOf([other.line.name])[0], 'meanwhile there is another group');
+    t.strictSame([first.leads, other.leads].sort(), ['w', 'x']);
+    const third = takeOne();
+    t.equal(third.leads, null, 'nobody is idle: where all wait, the first group goes on');
+    t.strictSame(topicsOf([third.line.name]), topicsOf([first.line.name]));
+    book.release('a', other.leads ?? '', true);
+    const followers = Array.from({ length: 14 }, takeOne);
+    t.strictSame(topicsOf(followers.map(({ line }) => line.name)), topicsOf([other.line.name]));
+    t.ok(followers.every(({ leads }) => leads === null));
+    book.release('a', first.leads ?? '', true);
+    const rest = Array.from({ length: 15 }, takeOne);
+    t.strictSame(new Set(rest.map(({ line }) => line.name)).size, 15);
+    t.equal(book.size, 0);
+  },
+);
+
+t.test('a leader that came to nothing is followed by another one, one that was read by none', async (t) => {
+  for (const isRead of [false, true]) {
+    const book = twoTopics();
+    const first = book.takeFor('a', true);
+    book.release('a', first?.leads ?? '', isRead);
+    const second = book.takeFor('a', true);
+    t.strictSame(topicsOf([second?.line.name ?? '']), topicsOf([first?.line.name ?? '']));
+    t.equal(second?.leads, isRead ? null : first?.leads);
+  }
+});
+
+t.test('what shares little, or with few, has no leader', async (t) => {
+  for (const lines of [topic('w', 2), topic('w', 1)]) {
+    const book = bookOf();
+    book.join('a', 1);
+    addAll(book, [...lines, ...Array.from({ length: 40 }, (_, index) => topic(`t${index}`, 1)).flat()]);
+    for (let next = book.takeFor('a', true); next; next = book.takeFor('a', true)) t.equal(next.leads, null);
+  }
+  const short = bookOf({
+    planLineOf: (line) => ({ ...planLineOf(line.passages), passageTokens: [100, 100] }),
+  });
+  short.join('a', 1);
+  addAll(short, topic('w', PLANNED_LINES));
+  for (let next = short.takeFor('a', true); next; next = short.takeFor('a', true)) t.equal(next.leads, null);
+});
+
 type Step =
   | { readonly kind: 'add'; readonly passages: readonly string[]; readonly count: number }
-  | { readonly kind: 'take'; readonly endpoint: string; readonly count: number }
+  | {
+      readonly kind: 'take';
+      readonly endpoint: string;
+      readonly count: number;
+      readonly isLeaderFirst: boolean;
+    }
   | { readonly kind: 'putBack' | 'remove' | 'leave' | 'join' | 'plan'; readonly choice: number };
 
 const anyStep: fc.Arbitrary<Step> = fc.oneof(
@@ -197,6 +258,7 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
       kind: fc.constant('take' as const),
       endpoint: fc.constantFrom('0', '1', '2'),
       count: fc.integer({ min: 1, max: 25 }),
+      isLeaderFirst: fc.boolean(),
     }),
   },
   {
@@ -234,8 +296,8 @@ t.test(
           const held = new Set<TestLine>();
           const taken: TakenLine<TestLine>[] = [];
           let added = 0;
-          const takeOne = (endpoint: string): void => {
-            const next = book.takeFor(endpoint);
+          const takeOne = (endpoint: string, isLeaderFirst = false): void => {
+            const next = book.takeFor(endpoint, isLeaderFirst);
             if (!next) {
               if (held.size > 0) throw new Error(`nothing of ${held.size}`);
               return;
@@ -255,7 +317,7 @@ t.test(
                 book.add(line);
               }
             } else if (step.kind === 'take') {
-              for (let count = 0; count < step.count; count++) takeOne(step.endpoint);
+              for (let count = 0; count < step.count; count++) takeOne(step.endpoint, step.isLeaderFirst);
             } else if (step.kind === 'putBack') {
               const [back] = taken.splice(step.choice, 1);
               if (back) book.putBack(back);

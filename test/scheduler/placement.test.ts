@@ -4,6 +4,7 @@
 import t, { type Test } from 'tap';
 import type { ContextOrder } from '../../src/domain/context-order.ts';
 import type { Priority } from '../../src/domain/priority.ts';
+import type { ServerKind } from '../../src/domain/server-kind.ts';
 import type { Endpoint } from '../../src/gpu-pool/endpoint.ts';
 import { GpuPool } from '../../src/gpu-pool/gpu-pool.ts';
 import { planLines } from '../../src/planning/plan-lines.ts';
@@ -18,15 +19,19 @@ interface Wanted {
   readonly names?: readonly string[];
   readonly window?: number;
   readonly kvCapacityTokens?: number | null;
+  readonly server?: ServerKind;
 }
 
-async function setup(t: Test, { names = ['a', 'b'], window = 4, kvCapacityTokens = null }: Wanted = {}) {
+async function setup(
+  t: Test,
+  { names = ['a', 'b'], window = 4, kvCapacityTokens = null, server = 'generic' }: Wanted = {},
+) {
   const clock = new ManualClock();
   const pool = new GpuPool({
     candidates: names.map((name) => candidate(name)),
     gpus: NO_GPUS,
     window,
-    inspect: async () => report(['m'], { kvCapacityTokens }),
+    inspect: async () => report(['m'], { kvCapacityTokens, server }),
     tryOut: async () => success,
     clock,
     log: recordingLog().log,
@@ -60,7 +65,7 @@ async function setup(t: Test, { names = ['a', 'b'], window = 4, kvCapacityTokens
     }
     return ended;
   };
-  return { pool, placement, runAll };
+  return { pool, placement, pump, running, runAll };
 }
 
 /** A line that found these passages. */
@@ -72,6 +77,7 @@ function line(
     contextOrder = 'preserve' as ContextOrder,
     priority = 'normal' as Priority,
     tokens = 100,
+    textLength = 20,
   } = {},
 ): Work {
   const chunk = { ...leasedChunk(batch), contextOrder, priority };
@@ -83,7 +89,14 @@ function line(
     attempts: 1,
     collectionGeneration: 1,
     passages: passages.map((id) => {
-      return { documentId: id, chunk: 0, title: null, source: null, text: `text of ${id}`, distance: 0 };
+      return {
+        documentId: id,
+        chunk: 0,
+        title: null,
+        source: null,
+        text: id.padEnd(textLength),
+        distance: 0,
+      };
     }),
   };
   return item;
@@ -107,6 +120,24 @@ t.test('lines that share their first passage go to one endpoint, one after the o
   // In the order of their coming every line would change it. Those that came last are in no plan at first.
   t.ok(changes.a + changes.b <= 40, `${changes.a + changes.b} changes of the first passage`);
 });
+
+t.test(
+  'only where a server shares what it has read do the others wait for the first of their group',
+  async (t) => {
+    for (const server of ['sglang', 'ollama', 'llamacpp', 'vllm', 'generic'] as const) {
+      const { placement, pump, running } = await setup(t, { names: ['a'], window: 2, server });
+      for (let number = 0; number < 64; number += 1) {
+        placement.add(line(number, [`root ${number % 4}`, `own ${number}`], { textLength: 2_000 }));
+      }
+      pump();
+      const roots = new Set(running.map(({ work: item }) => item.passageHashes[0]));
+      const isShared = server === 'vllm' || server === 'generic';
+      t.equal(roots.size > 1, !isShared, `${server}: ${[...roots].join()}`);
+      const leading = running.filter(({ work: item }) => item.state.release !== null);
+      t.equal(leading.length, isShared ? 0 : roots.size);
+    }
+  },
+);
 
 t.test('the prompt shows passages in the order that the batch allows', async (t) => {
   for (const contextOrder of ['preserve', 'pin_top', 'full'] as const) {
