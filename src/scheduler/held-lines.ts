@@ -3,6 +3,7 @@
 
 import type { CallStage } from '../domain/call-stage.ts';
 import type { Endpoint } from '../gpu-pool/endpoint.ts';
+import { releaseFollowers } from './stage-state.ts';
 import type { Work } from './work.ts';
 
 export class HeldLines {
@@ -36,23 +37,23 @@ export class HeldLines {
 
   /** Takes out those whose endpoint does not serve their model any more. */
   takeHomeless(modelOf: (work: Work) => string | null): Work[] {
-    const homeless: Work[] = [];
-    for (const [endpoint, work] of this.#held) {
-      if (endpoint.serves(work.stage, modelOf(work))) continue;
-      this.#held.delete(endpoint);
-      homeless.push(work);
-    }
-    return homeless;
+    return this.#takeOut((work, endpoint) => !endpoint.serves(work.stage, modelOf(work)));
   }
 
   /** Takes out all lines that match. */
   remove(matches: (work: Work) => boolean): Work[] {
-    const removed: Work[] = [];
+    return this.#takeOut(matches);
+  }
+
+  #takeOut(matches: (work: Work, endpoint: Endpoint) => boolean): Work[] {
+    const taken: Work[] = [];
     for (const [endpoint, work] of this.#held) {
-      if (!matches(work)) continue;
+      if (!matches(work, endpoint)) continue;
       this.#held.delete(endpoint);
-      removed.push(work);
+      // No call of it will end here: lines that wait for it to be read would wait for ever.
+      releaseFollowers(work.state, false);
+      taken.push(work);
     }
-    return removed;
+    return taken;
   }
 }

@@ -98,6 +98,8 @@ export function leaveDigest(work: Work): void {
 export function beginAgain(work: Work): void {
   work.retrieval = null;
   work.passageHashes = [];
+  // An order of passages is of those that were found then.
+  work.state.passageOrder = null;
   if (work.parsed.options.ragMode !== 'digest' || work.stage === 'rag') return;
   work.stage = 'rag';
   work.state = newStageState();

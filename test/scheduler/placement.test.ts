@@ -210,3 +210,30 @@ t.test('what was removed or held is neither lost nor given out twice', async (t)
   t.equal(new Set([...ended, ...removed.map((item) => item.line)]).size, 49);
   t.equal(placement.lines, 0);
 });
+
+t.test(
+  'the others of a group do not wait for a first one that was taken back before it was sent',
+  async (t) => {
+    const { placement, pump, running } = await setup(t, {
+      names: ['a'],
+      window: 4,
+      kvCapacityTokens: 2_000,
+      server: 'sglang',
+    });
+    placement.add(line(1_000, [], { batch: 'other' }));
+    pump();
+    for (let number = 0; number < 64; number += 1) {
+      const tokens = number === 1 ? 1_790 : 100;
+      placement.add(line(number, [`root ${number % 2}`, `own ${number}`], { textLength: 2_000, tokens }));
+    }
+    pump();
+    t.equal(running.length, 1, 'the first one keeps its place until it fits');
+    t.strictSame(
+      placement.remove((item) => item.line === 1).map((item) => item.line),
+      [1],
+    );
+    const next = placement.next();
+    t.equal(next?.work.passageHashes[0], 'root 1', 'its group goes on');
+    t.type(next?.work.state.release, 'function', 'and has another first one');
+  },
+);
