@@ -35,9 +35,17 @@ export class HeldLines {
     return null;
   }
 
-  /** Takes out those whose endpoint does not serve their model any more. */
+  /** Suspects run one at a time, and one that waits here is as good as running. */
+  get hasSuspect(): boolean {
+    return this.#held.values().some((work) => work.isSuspect);
+  }
+
+  /** Takes out those whose endpoint does not serve their model any more, or takes nothing now, however much is free there. */
   takeHomeless(modelOf: (work: Work) => string | null): Work[] {
-    return this.#takeOut((work, endpoint) => !endpoint.serves(work.stage, modelOf(work)));
+    return this.#takeOut(
+      (work, endpoint) =>
+        endpoint.isPaused || endpoint.isDoubtful || !endpoint.serves(work.stage, modelOf(work)),
+    );
   }
 
   /** Takes out all lines that match. */

@@ -82,7 +82,7 @@ export class Placement {
     this.#feed.forget(batchId);
   }
 
-  /** What was held goes elsewhere where its endpoint does not serve it any more. */
+  /** What was held goes elsewhere where its endpoint does not take it any more. */
   #nextHeld(): { work: Work; place: Endpoint } | null {
     const { modelOf } = this.#options;
     for (const work of this.#held.takeHomeless(modelOf)) this.#feed.pushFront(work);
@@ -102,10 +102,11 @@ export class Placement {
     const { pool, modelOf, maySuspectRun } = this.#options;
     const free = (model: string | null, avoid?: ReadonlySet<string>) =>
       pool.withRoom(stage, model, avoid).filter((endpoint) => !this.#held.has(endpoint));
+    const mayStart = () => !this.#held.hasSuspect && maySuspectRun();
     const isNowhere = (model: string | null) => model !== null && pool.servesNowhere(stage, model);
     return {
       place(work) {
-        if (work.isSuspect && !maySuspectRun()) return null;
+        if (work.isSuspect && !mayStart()) return null;
         const { avoid, tokens } = work.state;
         const model = modelOf(work);
         const found = free(model, avoid);

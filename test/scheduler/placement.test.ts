@@ -7,6 +7,7 @@ import type { Priority } from '../../src/domain/priority.ts';
 import type { ServerKind } from '../../src/domain/server-kind.ts';
 import type { Endpoint } from '../../src/gpu-pool/endpoint.ts';
 import { GpuPool } from '../../src/gpu-pool/gpu-pool.ts';
+import { modelFailure } from '../../src/model-server/failures.ts';
 import { planLines } from '../../src/planning/plan-lines.ts';
 import { Placement } from '../../src/scheduler/placement.ts';
 import type { Work } from '../../src/scheduler/work.ts';
@@ -39,7 +40,9 @@ async function setup(
   t.teardown(() => pool.stop());
   await pool.start();
   pool.open();
-  const placement = new Placement({ pool, plan: planLines, modelOf: () => null, maySuspectRun: () => true });
+  const isRunning = { suspect: false };
+  const maySuspectRun = () => !isRunning.suspect;
+  const placement = new Placement({ pool, plan: planLines, modelOf: () => null, maySuspectRun });
   const running: { work: Work; endpoint: Endpoint; end: () => void }[] = [];
   /** Starts all that can start. */
   const pump = () => {
@@ -65,7 +68,7 @@ async function setup(
     }
     return ended;
   };
-  return { pool, placement, pump, running, runAll };
+  return { pool, placement, pump, running, runAll, isRunning };
 }
 
 /** A line that found these passages. */
@@ -237,3 +240,38 @@ t.test(
     t.type(next?.work.state.release, 'function', 'and has another first one');
   },
 );
+
+t.test('a suspect that waits for its tokens to fit is one that runs: no other one starts', async (t) => {
+  const { placement, pump, running, isRunning } = await setup(t, { kvCapacityTokens: 2_000 });
+  for (const number of [1, 2]) placement.add(line(number, [], { tokens: 1_000 }));
+  pump();
+  placement.add({ ...line(3, [], { batch: 'large', tokens: 1_500 }), isSuspect: true });
+  placement.add({ ...line(4, [], { batch: 'small', tokens: 100 }), isSuspect: true });
+  t.equal(placement.next(), null);
+  for (const { end } of running) end();
+  await new Promise(setImmediate);
+  t.equal(placement.next()?.work.line, 3);
+  isRunning.suspect = true;
+  t.equal(placement.next(), null);
+  isRunning.suspect = false;
+  t.equal(placement.next()?.work.line, 4);
+});
+
+t.test('a line does not keep its place at an endpoint that takes nothing any more', async (t) => {
+  for (const failure of [
+    modelFailure('overload', 'full', { retryAfterMs: 3_600_000 }),
+    modelFailure('misconfigured', 'no such model'),
+  ]) {
+    const { pool, placement, pump, running } = await setup(t, { kvCapacityTokens: 2_000 });
+    for (const number of [1, 2]) placement.add(line(number, [], { tokens: 1_000 }));
+    pump();
+    placement.add(line(3, [], { tokens: 1_500 }));
+    t.equal(placement.next(), null);
+    await pool.find('a')?.run(async () => failure);
+    running.find(({ endpoint }) => endpoint.name === 'b')?.end();
+    await new Promise(setImmediate);
+    const next = placement.next();
+    t.equal(next?.work.line, 3);
+    t.equal(next?.place, pool.find('b'));
+  }
+});
