@@ -4,6 +4,7 @@
 // (T1) Over any time in which two batches both could be served, what they got is as their weights, but for one line of each.
 // (T2) Who comes, or could not be served for a while, goes on as if it had just come: it neither waits for others to have had
 //      as much nor makes up for the time. Who leaves and comes back still owes what it had.
+// (T3) When nobody has anything to run, nobody owes anything: who has left is not remembered for longer than others are here.
 
 interface Turn {
   readonly id: string;
@@ -29,7 +30,11 @@ export class FairTurns {
   /** Has nothing to run any more. */
   leave(id: string): void {
     const turn = this.#turns.get(id);
-    if (turn) turn.isAway = true;
+    if (!turn || turn.isAway) return;
+    turn.isAway = true;
+    if (this.#turns.values().every(({ isAway }) => isAway)) {
+      for (const { finish } of this.#turns.values()) this.#now = Math.max(this.#now, finish);
+    }
     this.#forgetPaid();
   }
 
@@ -46,16 +51,18 @@ export class FairTurns {
 
   /** Those who have something to run, who is served next first; equals in the order of their last turns. */
   *inTurn(): Generator<string> {
-    const left = new Set(this.#turns.values().filter(({ isAway }) => !isAway));
-    while (left.size > 0) {
-      let next: Turn | null = null;
-      for (const turn of left) {
-        if (next === null || this.#startOf(turn) < this.#startOf(next)) next = turn;
-      }
-      if (next === null) return;
-      left.delete(next);
-      yield next.id;
+    const left: Turn[] = [];
+    let first: Turn | null = null;
+    for (const turn of this.#turns.values()) {
+      if (turn.isAway) continue;
+      left.push(turn);
+      if (first === null || this.#startOf(turn) < this.#startOf(first)) first = turn;
     }
+    if (first === null) return;
+    yield first.id;
+    // Asked for where the first one cannot be served.
+    left.sort((one, other) => this.#startOf(one) - this.#startOf(other));
+    for (const turn of left) if (turn !== first) yield turn.id;
   }
 
   #startOf({ finish }: Turn): number {

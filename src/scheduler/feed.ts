@@ -70,12 +70,13 @@ export class Feed {
   remove(matches: (work: Work) => boolean): Work[] {
     const removed: Work[] = [];
     for (const [batchId, byStage] of this.#batches) {
+      const before = removed.length;
       for (const stage of ORDER) {
         const of = byStage[stage].remove(matches);
         this.#lines[stage] -= of.length;
         removed.push(...of);
       }
-      this.#leaveIfEmpty(batchId);
+      if (removed.length > before) this.#leaveIfEmpty(batchId);
     }
     return removed;
   }

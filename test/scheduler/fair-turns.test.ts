@@ -88,3 +88,42 @@ t.test('who leaves and comes back with every line still owes what it had', async
   }
   t.same(got, { steady: 500, jumpy: 500 });
 });
+
+t.test('where nobody has anything to run, all is forgotten: who comes back owes nothing', async (t) => {
+  const turns = new FairTurns();
+  for (const id of ['one', 'other']) {
+    turns.join(id, 4);
+    turns.charge(id, 1_000);
+    turns.leave(id);
+  }
+  turns.join('new', 4);
+  turns.join('one', 4);
+  t.same(
+    serve(turns, 100, () => 10),
+    { new: 500, one: 500 },
+  );
+});
+
+t.test('all are named in the order of their turns, equals in that of their last ones', async () => {
+  const steps = fc.array(fc.record({ id: fc.nat({ max: 7 }), cost: fc.constantFrom(0, 1, 2, 5) }));
+  fc.assert(
+    fc.property(steps, (list) => {
+      const turns = new FairTurns();
+      for (let id = 0; id < 8; id += 1) turns.join(String(id), 1);
+      for (const { id, cost } of list) turns.charge(String(id), cost);
+      const named = [...turns.inTurn()];
+      const finish = new Map<string, number>();
+      let now = 0;
+      const startOf = (id: string) => Math.max(now, finish.get(id) ?? 0);
+      const last = named.map((_, id) => list.findLastIndex((step) => step.id === id));
+      for (const { id, cost } of list) {
+        now = startOf(String(id));
+        finish.set(String(id), now + cost);
+      }
+      const expected = named
+        .toSorted((a, b) => Number(a) - Number(b))
+        .sort((a, b) => startOf(a) - startOf(b) || (last[Number(a)] ?? 0) - (last[Number(b)] ?? 0));
+      assert.deepEqual(named, expected);
+    }),
+  );
+});
