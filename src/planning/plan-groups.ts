@@ -18,7 +18,7 @@ export function groupsOf<Line>(
     for (let place = begin; place < (plan.groupStarts[index + 1] ?? plan.sequence.length); place++) {
       const line = plan.sequence[place] ?? 0;
       const entry = entries[line];
-      if (!entry?.isHeld) continue;
+      if (!entry || entry.line === null) continue;
       const ranks = plan.ranks.slice(offsets[line], offsets[line + 1]);
       lines.push({ entry, ranks, cost: plan.costs[place] ?? 0, coldCost: plan.coldCosts[place] ?? 0 });
     }

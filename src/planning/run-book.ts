@@ -65,7 +65,7 @@ export class RunBook<Line> {
   add(line: Line): void {
     const { planLineOf, tokenCosts } = this.#options;
     const numbered = numberLine(planLineOf(line), this.#ids, tokenCosts);
-    this.#fresh.push({ line, numbered, arrival: this.#arrivals, isHeld: true });
+    this.#fresh.push({ line, numbered, arrival: this.#arrivals });
     this.#arrivals += 1;
     this.#planIfWorth(FRESH_SHARE);
   }
@@ -95,8 +95,7 @@ export class RunBook<Line> {
     const next = this.#runs.takeFor(endpoint, isLeaderFirst);
     if (!next) return this.#takeUnplanned();
     const { entry, ranks } = next.planned;
-    this.#release(entry);
-    return { line: entry.line, ranks, leads: next.leads };
+    return { line: this.#takeOut(entry), ranks, leads: next.leads };
   }
 
   /** A line that leads has begun to answer, or has come to nothing (`isRead`: false). */
@@ -109,9 +108,8 @@ export class RunBook<Line> {
     const removed = this.#returned.map(({ line }) => line).filter(matches);
     this.#returned = this.#returned.filter(({ line }) => !matches(line));
     const stays = (entry: BookLine<Line>): boolean => {
-      if (!matches(entry.line)) return true;
-      removed.push(entry.line);
-      this.#release(entry);
+      if (entry.line !== null && !matches(entry.line)) return true;
+      removed.push(this.#takeOut(entry));
       return false;
     };
     this.#runs.retain(stays);
@@ -128,9 +126,8 @@ export class RunBook<Line> {
   #takeUnplanned(): TakenLine<Line> | null {
     const entry = this.#inPlanning?.shift() ?? this.#fresh.shift();
     if (!entry) return null;
-    this.#release(entry);
     return {
-      line: entry.line,
+      line: this.#takeOut(entry),
       ranks: unplannedRanks(entry.numbered.passages.length, this.#options.contextOrder),
       leads: null,
     };
@@ -153,9 +150,12 @@ export class RunBook<Line> {
     this.#inPlanning = null;
   }
 
-  #release(entry: BookLine<Line>): void {
-    entry.isHeld = false;
-    for (const id of entry.numbered.passages) this.#ids.release(id);
+  #takeOut(entry: BookLine<Line>): Line {
+    const { line, numbered } = entry;
+    if (line === null) throw new Error('a line that was taken is still there');
+    entry.line = null;
+    for (const id of numbered.passages) this.#ids.release(id);
+    return line;
   }
 }
 

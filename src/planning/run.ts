@@ -4,12 +4,11 @@ import type { NumberedLine } from './plan-input.ts';
 
 /** A line in the book. */
 export interface BookLine<Line> {
-  readonly line: Line;
+  /** null: taken or removed. What has gone is not kept alive by plans that it was in. */
+  line: Line | null;
   readonly numbered: NumberedLine;
   /** Lines that had arrived before it. */
   readonly arrival: number;
-  /** false: taken or removed. */
-  isHeld: boolean;
 }
 
 export interface PlannedLine<Line> {

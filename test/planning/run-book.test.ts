@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import t from 'tap';
 import type { ContextOrder } from '../../src/domain/context-order.ts';
@@ -231,6 +233,35 @@ t.test('what shares little, or with few, has no leader', async (t) => {
   short.join('a', 1);
   addAll(short, topic('w', PLANNED_LINES));
   for (let next = short.takeFor('a', true); next; next = short.takeFor('a', true)) t.equal(next.leads, null);
+});
+
+t.test('what is taken or removed is not kept alive', async (t) => {
+  setFlagsFromString('--expose-gc');
+  const collectGarbage: () => void = runInNewContext('gc');
+  let finishPlan = (): void => {};
+  const book = bookOf({
+    plan: (input) => {
+      if (input.offsets.length < 100) return planLines(input);
+      const { promise, resolve } = Promise.withResolvers<Plan>();
+      finishPlan = () => resolve(planLines(input));
+      return promise;
+    },
+  });
+  book.join('a', 1);
+  addAll(book, topic('w', 60));
+  addAll(book, interleaved(topic('x', 30), topic('y', 30)));
+  const isGone = ({ name }: TestLine) => /^[wx]\d*[02468]$/.test(name);
+  const gone = book.remove(isGone).map((line) => new WeakRef(line));
+  for (let left = book.size - 10; left > 0; left -= 1) gone.push(new WeakRef(book.takeFor('a')!.line));
+  await new Promise(setImmediate);
+  collectGarbage();
+  t.equal(gone.filter((line) => line.deref() !== undefined).length, 0, 'while a plan is made');
+  finishPlan();
+  await new Promise(setImmediate);
+  for (let left = book.size - 1; left > 0; left -= 1) gone.push(new WeakRef(book.takeFor('a')!.line));
+  await new Promise(setImmediate);
+  collectGarbage();
+  t.equal(gone.filter((line) => line.deref() !== undefined).length, 0, 'in the midst of a run');
 });
 
 type Step =
