@@ -10,7 +10,7 @@ export interface LeaseKeeperOptions {
   readonly clock: Clock;
   readonly trouble: StoreTrouble;
   readonly leases: () => Lease[];
-  readonly onLost: (lease: Lease) => void;
+  readonly onLost: (leases: readonly Lease[]) => void;
   /** After each renewal: a lease that ran out elsewhere makes its chunk claimable without any other sign. */
   readonly onRenewed: () => void;
 }
@@ -46,7 +46,8 @@ export class LeaseKeeper {
     const { clock, trouble, store, leases, onLost, onRenewed } = this.#options;
     for (;;) {
       try {
-        for (const lease of await store.renewLeases(leases())) onLost(lease);
+        const lost = await store.renewLeases(leases());
+        if (lost.length > 0) onLost(lost);
         this.#isHolding = true;
         onRenewed();
       } catch (error) {

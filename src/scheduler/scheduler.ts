@@ -90,20 +90,20 @@ export class Scheduler {
       onDigested: () => {
         if (this.#hand.digestLines <= this.#horizonLines('rag') - CHUNK_LINES) this.nudge();
       },
-      onStale: (chunk) => this.#drop(chunk),
+      onStale: (chunk) => this.#drop([chunk]),
     });
     this.#writer = new RecordWriter({
       ...options,
       trouble,
       onStored: (chunk, records, status) => this.#stored(chunk, records, status),
       onPassagesStored: (batchId, hashes) => this.#keeper.markStored(batchId, hashes),
-      onStale: (chunk) => this.#drop(chunk),
+      onStale: (chunk) => this.#drop([chunk]),
     });
     this.#leaseKeeper = new LeaseKeeper({
       ...options,
       trouble,
       leases: () => this.#hand.chunks.map((chunk) => chunk.lease),
-      onLost: (lease) => this.#lost(lease),
+      onLost: (leases) => this.#lost(leases),
       onRenewed: () => this.nudge(),
     });
     this.#upkeep = new Upkeep({ ...options, expire: (batchId) => this.#expire(batchId) });
@@ -147,7 +147,7 @@ export class Scheduler {
   /** Ends a batch early: finished lines stay, running ones are aborted. */
   async cancel(batchId: string): Promise<Batch | null> {
     const batch = await this.#options.store.requestCancel(batchId);
-    if (batch?.status === 'cancelling') this.#dropBatch(batchId);
+    if (batch?.status === 'cancelling') this.#drop(this.#hand.chunksOf(batchId));
     return batch;
   }
 
@@ -254,20 +254,17 @@ export class Scheduler {
 
   async #expire(batchId: string): Promise<void> {
     const batch = await this.#options.store.requestExpiry(batchId);
-    if (batch?.status === 'finalizing') this.#dropBatch(batchId);
+    if (batch?.status === 'finalizing') this.#drop(this.#hand.chunksOf(batchId));
   }
 
-  /** Its leases are void: its open lines are claimed again, to get the records they end with. */
-  #dropBatch(batchId: string): void {
-    for (const chunk of this.#hand.chunksOf(batchId)) this.#drop(chunk);
-    this.nudge();
-  }
-
-  /** The lease is gone: its lines stop here, whoever has it now goes on with them. */
-  #drop(chunk: LeasedChunk): void {
-    chunk.controller.abort();
-    chunk.retrieving.abort();
-    this.#hand.remove(chunk);
+  /** The leases are gone: their lines stop here, whoever claims them now goes on with them. */
+  #drop(chunks: readonly LeasedChunk[]): void {
+    for (const chunk of chunks) {
+      chunk.controller.abort();
+      chunk.retrieving.abort();
+      this.#hand.remove(chunk);
+    }
+    // Once for all: it looks at every line that waits.
     this.#runner.dropAborted();
     this.#updateQueueLines();
     this.nudge();
@@ -281,12 +278,12 @@ export class Scheduler {
     );
   }
 
-  #lost(lease: Lease): void {
-    const chunk = this.#hand.get(lease.token);
-    if (!chunk) return;
-    this.#options.metrics.leaseLost.inc();
-    this.#options.log.warn({ batch: lease.batchId, chunk: lease.chunk }, 'lease lost');
-    this.#drop(chunk);
+  #lost(leases: readonly Lease[]): void {
+    const chunks = leases.flatMap(({ token }) => this.#hand.get(token) ?? []);
+    this.#options.metrics.leaseLost.inc(chunks.length);
+    for (const { batchId: batch, chunk } of chunks.map(({ lease }) => lease))
+      this.#options.log.warn({ batch, chunk }, 'lease lost');
+    this.#drop(chunks);
   }
 
   #horizonLines(stage: CallStage): number {
