@@ -140,9 +140,9 @@ export class GpuPool {
     return this.endpoints.some((endpoint) => endpoint.roles.has(stage) && endpoint.hasRoom(ANY[stage]));
   }
 
-  /** Whether some endpoint that is up has a chat model for this stage, be it busy or not. */
-  isServing(stage: CallStage): boolean {
-    return this.endpoints.some((endpoint) => endpoint.serves(stage, null));
+  /** Whether some endpoint that is up serves the model (null: any chat model) for this stage, be it busy or not. */
+  isServing(stage: CallStage, model: string | null = null): boolean {
+    return this.endpoints.some((endpoint) => endpoint.serves(stage, model));
   }
 
   /** Whether none of the endpoints that could serve the model (null: any) is up. One drained by hand is not down. */

@@ -13,6 +13,8 @@ export interface ClaimerOptions {
   /** Lines that wait for retrieval beyond which only batches with nothing in hand are claimed from. */
   readonly retrievingMax: number;
   readonly hand: Pick<Hand, 'lines' | 'digestLines' | 'retrievingLines' | 'bytes' | 'linesOf' | 'isLimited'>;
+  /** Whether an endpoint that is there serves the model (null: any). */
+  readonly isServed: (model: string | null) => boolean;
   /** false: the collection is not READY, and only batches whose lines end without running are claimed from. */
   readonly isOpen: () => boolean;
   /** Answers whether lines of it were taken in hand; else the batch has nothing to give now. */
@@ -26,25 +28,46 @@ export class Claimer {
   #isAgain = false;
   #isStopped = false;
   #lastBatchId = '';
+  #active: readonly ActiveBatch[] = [];
+  /** Those of them that had nothing more to give when they were asked. */
+  readonly #empty = new Set<ActiveBatch>();
+  /** All of that has to be asked again. */
+  #isNews = true;
+  /** Lines in hand of models that nobody serves now, at the last look. */
+  #stuckLines = 0;
 
   constructor(options: ClaimerOptions) {
     this.#options = options;
   }
 
-  /** Something has changed: there may be work, or room for it. */
+  /** There may be work in any batch, or room for it. */
   nudge(): void {
+    this.note();
+    this.goOn();
+  }
+
+  /** There may be work in any batch when there is room next. */
+  note(): void {
+    this.#isNews = true;
+  }
+
+  /** There may be room. Batches that had nothing more to give are not asked again: of thousands, most have all in hand. */
+  goOn(): void {
     if (this.#isStopped) return;
     if (this.#running !== null) {
       this.#isAgain = true;
       return;
     }
     this.#running = this.#fill()
-      .catch(this.#options.onError)
+      .catch((error: unknown) => {
+        this.note();
+        this.#options.onError(error);
+      })
       .finally(() => {
         this.#running = null;
         if (!this.#isAgain) return;
         this.#isAgain = false;
-        this.nudge();
+        this.goOn();
       });
   }
 
@@ -55,15 +78,23 @@ export class Claimer {
   }
 
   async #fill(): Promise<void> {
-    const batches = this.#inTurn(await this.#options.store.activeBatches());
+    if (this.#isNews) {
+      this.#isNews = false;
+      this.#active = await this.#options.store.activeBatches();
+      this.#empty.clear();
+    }
+    this.#stuckLines = this.#countStuck();
+    const batches = this.#inTurn(this.#active).filter((batch) => !this.#empty.has(batch));
     const exhausted = new Set<ActiveBatch>();
     while (exhausted.size < batches.length) {
       for (const batch of batches) {
         if (this.#isStopped) return;
         if (exhausted.has(batch)) continue;
-        const claimed = this.#mayClaim(batch) ? await this.#options.store.claimChunk(batch.id) : null;
+        const mayClaim = this.#mayClaim(batch);
+        const claimed = mayClaim ? await this.#options.store.claimChunk(batch.id) : null;
         if (!claimed) {
           exhausted.add(batch);
+          if (mayClaim) this.#empty.add(batch);
           continue;
         }
         this.#lastBatchId = batch.id;
@@ -87,16 +118,30 @@ export class Claimer {
     return options.ragMode === 'off' || this.#options.hand.retrievingLines < this.#options.retrievingMax;
   }
 
-  /** Each stage has a horizon of its own: lines that are stuck before the one leave room for lines of the other. */
-  #isWithinHorizon({ options }: ActiveBatch): boolean {
+  /**
+   * Each stage has a horizon of its own: lines that are stuck before the one leave room for lines of the other. Lines of a
+   * model that nobody serves now count only for batches of such models.
+   */
+  #isWithinHorizon(batch: ActiveBatch): boolean {
     const { hand, horizonLines } = this.#options;
     const [ahead, both] = [horizonLines('generation'), horizonLines('generation') + horizonLines('rag')];
-    if (options.ragMode === 'digest') return hand.digestLines < horizonLines('rag') && hand.lines < both;
-    return hand.lines - hand.digestLines < ahead && hand.lines < both;
+    const lines = hand.lines - (this.#isStuck(batch) ? 0 : this.#stuckLines);
+    if (batch.options.ragMode === 'digest') return hand.digestLines < horizonLines('rag') && lines < both;
+    return lines - hand.digestLines < ahead && lines < both;
+  }
+
+  /** Where digests come first, the lines that wait for an answer are not counted apart. */
+  #isStuck({ options }: ActiveBatch): boolean {
+    return options.ragMode !== 'digest' && !this.#options.isServed(options.model);
+  }
+
+  #countStuck(): number {
+    const stuck = this.#active.filter((batch) => this.#isStuck(batch));
+    return stuck.reduce((sum, { id }) => sum + this.#options.hand.linesOf(id), 0);
   }
 
   /** The batch after the one that was claimed from last comes first. */
-  #inTurn(batches: ActiveBatch[]): ActiveBatch[] {
+  #inTurn(batches: readonly ActiveBatch[]): ActiveBatch[] {
     const last = batches.findIndex((batch) => batch.id === this.#lastBatchId);
     return [...batches.slice(last + 1), ...batches.slice(0, last + 1)];
   }

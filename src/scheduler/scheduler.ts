@@ -2,7 +2,8 @@
 //
 // (S1) Nothing is claimed to be run before open(): no line meets a collection that is not READY.
 // (S2) Every line in hand belongs to a leased chunk; when the lease goes, its lines stop and leave no trace.
-// (S3) What is in hand is bounded by the horizons of the stages, plus one chunk for each batch that has none.
+// (S3) What is in hand is bounded by the horizons of the stages, and that of generation once more where nobody serves the
+//      model of some; plus one chunk for each batch that has none.
 
 import type { Batch } from '../domain/batch.ts';
 import { isTerminal } from '../domain/batch-status.ts';
@@ -57,7 +58,7 @@ export class Scheduler {
   readonly #leaseKeeper: LeaseKeeper;
   readonly #upkeep: Upkeep;
   readonly #keeper = new PassageKeeper();
-  readonly #hand = new Hand(RETRIEVING_MAX, () => this.nudge());
+  readonly #hand = new Hand(RETRIEVING_MAX, () => this.#goOn());
   readonly #meters = new Map<string, ProgressMeter>();
   readonly #total: ProgressMeter;
   #state: 'new' | 'started' | 'open' | 'stopped' = 'new';
@@ -73,6 +74,7 @@ export class Scheduler {
       horizonBytes: HORIZON_BYTES,
       retrievingMax: RETRIEVING_MAX,
       hand: this.#hand,
+      isServed: (model) => options.pool.isServing('generation', model),
       isOpen: () => this.#state === 'open',
       onClaimed: (claimed, batch) => this.#begin(claimed, batch),
       onError: (error) => log.error({ err: error }, 'chunks could not be claimed'),
@@ -88,7 +90,7 @@ export class Scheduler {
       onRecord: (chunk, record, passages) => this.#writer.add(chunk, record, passages),
       onParked: (chunk, lines) => this.#finish(chunk, lines),
       onDigested: () => {
-        if (this.#hand.digestLines <= this.#horizonLines('rag') - CHUNK_LINES) this.nudge();
+        if (this.#hand.digestLines <= this.#horizonLines('rag') - CHUNK_LINES) this.#goOn();
       },
       onStale: (chunk) => this.#drop([chunk]),
     });
@@ -125,9 +127,9 @@ export class Scheduler {
     this.nudge();
   }
 
-  /** There may be work. */
   nudge(): void {
     if (this.#leaseKeeper.isHolding) this.#claimer.nudge();
+    else this.#claimer.note();
   }
 
   /** Started lines finish, the rest is given back. null: no such batch. */
@@ -220,7 +222,7 @@ export class Scheduler {
     else if (status === 'paused') this.#pauseInHand(batchId);
     // Stragglers hold their chunks open for long: room counts by lines, not by chunks.
     const ahead = this.#hand.lines - this.#hand.digestLines;
-    if (chunk.openLines <= 0 || ahead <= this.#horizonLines('generation') - CHUNK_LINES) this.nudge();
+    if (chunk.openLines <= 0 || ahead <= this.#horizonLines('generation') - CHUNK_LINES) this.#goOn();
   }
 
   #ended(batchId: string, status: string): void {
@@ -246,9 +248,8 @@ export class Scheduler {
 
   /** What a pause has parked goes on at once: the chunk is ours until its slowest started line ends. */
   #resumeInHand(batchId: string): void {
-    for (const chunk of this.#hand.chunksOf(batchId)) {
+    for (const chunk of this.#hand.chunksOf(batchId))
       this.#runner.resume(chunk, (lines) => this.#hand.goOn(chunk, lines));
-    }
     this.#updateQueueLines();
   }
 
@@ -257,14 +258,13 @@ export class Scheduler {
     if (batch?.status === 'finalizing') this.#drop(this.#hand.chunksOf(batchId));
   }
 
-  /** The leases are gone: their lines stop here, whoever claims them now goes on with them. */
+  /** The leases are gone: whoever claims the lines now goes on with them. What waits is looked through once for all. */
   #drop(chunks: readonly LeasedChunk[]): void {
     for (const chunk of chunks) {
       chunk.controller.abort();
       chunk.retrieving.abort();
       this.#hand.remove(chunk);
     }
-    // Once for all: it looks at every line that waits.
     this.#runner.dropAborted();
     this.#updateQueueLines();
     this.nudge();
@@ -273,7 +273,7 @@ export class Scheduler {
   #release(chunk: LeasedChunk): void {
     // What cannot be given back now is not renewed any more, and runs out.
     this.#options.store.releaseChunk(chunk.lease).then(
-      () => chunk.isLimited || this.nudge(),
+      () => (chunk.isLimited ? this.#claimer.note() : this.nudge()),
       (error) => this.#options.log.error({ err: error }, 'a chunk could not be given back'),
     );
   }
@@ -284,6 +284,10 @@ export class Scheduler {
     for (const { batchId: batch, chunk } of chunks.map(({ lease }) => lease))
       this.#options.log.warn({ batch, chunk }, 'lease lost');
     this.#drop(chunks);
+  }
+
+  #goOn(): void {
+    if (this.#leaseKeeper.isHolding) this.#claimer.goOn();
   }
 
   #horizonLines(stage: CallStage): number {

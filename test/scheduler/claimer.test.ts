@@ -32,6 +32,7 @@ class World {
   /** Batches whose lines in hand all wait for a digest. */
   readonly digesting = new Set<string>();
   isOpen = true;
+  absentModel = 'absent';
   retrievingLines = 0;
   claims = 0;
   fills = 0;
@@ -67,6 +68,7 @@ class World {
       horizonBytes: limits.bytes ?? 1_000_000,
       retrievingMax: limits.retrieving ?? 1_000,
       hand: this.#hand(),
+      isServed: (model) => model !== this.absentModel,
       isOpen: () => this.isOpen,
       onClaimed: (item) => {
         this.claimed.push(item);
@@ -247,6 +249,29 @@ t.test('lines that are stuck before one stage leave room for batches that need t
   );
 });
 
+t.test('lines of a model that nobody serves leave the others their horizon', async (t) => {
+  const absent = { ...(await batchOf(20, 4)), options: { ...options, model: 'absent' } };
+  const plain = await batchOf(20, 4);
+  const world = setup(t, () => [absent, plain], { lines: 12 });
+  await world.settle();
+  const claimedOf = (id: string) => world.ids.filter((other) => other === id).length;
+  for (let round = 0; round < 3; round += 1) {
+    world.inHand = world.inHand.filter(({ lease }) => lease.batchId === absent.id);
+    await world.settle();
+  }
+  const stuck = claimedOf(absent.id);
+  t.ok(stuck <= 3, `its own horizon holds: ${stuck} chunks`);
+  t.equal(world.lines() - 4 * stuck, 12, 'and the others have all of theirs');
+  world.absentModel = 'none';
+  await world.settle();
+  t.equal(claimedOf(absent.id), stuck, 'when its model comes, all count again');
+
+  world.absentModel = 'absent';
+  const limited = setup(t, () => [absent, plain], { lines: 12, bytes: 300 });
+  await limited.settle();
+  t.ok(limited.inHand.reduce((sum, item) => sum + item.text.length, 0) < 600, 'bytes count whatever waits');
+});
+
 t.test('digests run ahead of generation, up to both horizons together', async (t) => {
   const digested = await batchOf(20, 4);
   const world = setup(t, () => [{ ...digested, options: { ...options, ragMode: 'digest' as const } }], {
@@ -277,6 +302,29 @@ t.test('a nudge that comes while it looks is not lost', async (t) => {
   look();
   await until('the second look', () => world.claimed.length === 1);
   t.equal(looks, 2, 'many nudges are one');
+});
+
+t.test('a batch that has nothing more to give is asked again only when there is news', async (t) => {
+  const all = await batchOf(1, 4);
+  const more = await batchOf(4, 4);
+  const world = setup(t, () => [all, more], { lines: 8 });
+  await world.settle();
+  const [fills, claims] = [world.fills, world.claims];
+  for (let left = 3; left > 0; left -= 1) {
+    world.inHand = world.inHand.filter(({ lease }) => lease.batchId === all.id);
+    world.claimer.goOn();
+    await until('the next chunk', () => world.inHand.length === 2);
+    await new Promise(setImmediate);
+  }
+  t.equal(world.fills, fills);
+  t.equal(world.claims, claims + 3 + 1, 'the one with nothing more was asked once');
+  for (const { lease } of world.inHand.splice(0)) await store.releaseChunk(lease);
+  world.claimer.note();
+  world.claimer.goOn();
+  await until(
+    'the chunk that was given back',
+    () => world.ids.at(-1) === more.id && world.inHand.length === 2,
+  );
 });
 
 t.test('a store in trouble is told of, and tried again at the next nudge', async (t) => {
