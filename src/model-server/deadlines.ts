@@ -90,21 +90,18 @@ export class Deadlines {
   async #look(signal: AbortSignal): Promise<void> {
     await pollTurn();
     if (signal.aborted) return;
-    let wakeAtMs = Number.POSITIVE_INFINITY;
     for (const watched of [...this.#watched]) {
-      // What happens to one may end others.
+      // What happens to one may end others, and begin new ones.
       if (watched.place < 0) continue;
-      const { watch, onPassed } = watched;
-      const passed = watch.look();
-      if (passed === null) wakeAtMs = Math.min(wakeAtMs, watch.lookAtMs);
-      else {
-        this.#remove(watched);
-        onPassed(passed);
-      }
+      const passed = watched.watch.look();
+      if (passed === null) continue;
+      this.#remove(watched);
+      watched.onPassed(passed);
     }
-    if (signal.aborted) return;
-    if (this.#watched.length === 0) this.#stop();
-    else this.#sleepUntil(wakeAtMs);
+    if (this.#watched.length === 0) return this.#stop();
+    let wakeAtMs = Number.POSITIVE_INFINITY;
+    for (const { watch } of this.#watched) wakeAtMs = Math.min(wakeAtMs, watch.lookAtMs);
+    this.#sleepUntil(wakeAtMs);
   }
 }
 

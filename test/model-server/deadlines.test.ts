@@ -101,3 +101,21 @@ t.test('each call has its own time, whichever was there first', async (t) => {
   t.equal(later.passed(), 'first_token');
   t.equal(clock.sleepers, 0);
 });
+
+t.test('a watch that begins while another one ends is minded too', async (t) => {
+  const clock = new ManualClock();
+  const deadlines = new Deadlines(clock);
+  const ended: string[] = [];
+  const begin = (name: string, onPassed = () => {}) => {
+    const unwatch = deadlines.watch(new DeadlineWatch(LIMITS, clock), () => {
+      ended.push(name);
+      onPassed();
+    });
+    t.teardown(unwatch);
+  };
+  begin('first', () => begin('second'));
+  await clock.advance(3_000);
+  t.same(ended, ['first']);
+  await clock.advance(3_000);
+  t.same(ended, ['first', 'second']);
+});
