@@ -60,7 +60,10 @@ export class Feed {
   /** The models that lines of this stage wait for. */
   modelsOf(stage: CallStage): Set<string | null> {
     const models = new Set<string | null>();
+    // Asked often, and mostly of a stage for which nothing waits.
+    if (this.#lines[stage] === 0) return models;
     for (const byStage of this.#batches.values()) {
+      if (byStage[stage].isEmpty) continue;
       for (const model of byStage[stage].models()) models.add(model);
     }
     return models;
