@@ -291,8 +291,8 @@ export class Dispatcher {
     const reason = pool.waitingFor('rag', model) ?? 'the RAG model';
     const message = `After ${ragOutageMs / 1000} s (RAG_OUTAGE_MS) the line still waited for ${reason}.`;
     const failure = modelFailure('hard', message);
-    const waiting = this.#waiting.remove((work) => work.stage === 'rag' && this.#modelOf(work) === model);
-    for (const work of waiting) this.#conclude(work, () => stages.rag.failed(work, failure, null));
+    for (const work of this.#waiting.removeOf('rag', model))
+      this.#conclude(work, () => stages.rag.failed(work, failure, null));
   }
 }
 

@@ -69,12 +69,13 @@ export class Feed {
     return models;
   }
 
-  /** Takes out all lines that match. */
-  remove(matches: (work: Work) => boolean): Work[] {
+  /** Takes out all lines that match, of these stages. */
+  remove(matches: (work: Work) => boolean, stages: readonly CallStage[] = CALL_STAGES): Work[] {
     const removed: Work[] = [];
     for (const [batchId, byStage] of this.#batches) {
       const before = removed.length;
-      for (const stage of ORDER) {
+      for (const stage of stages) {
+        if (byStage[stage].isEmpty) continue;
         const of = byStage[stage].remove(matches);
         this.#lines[stage] -= of.length;
         removed.push(...of);

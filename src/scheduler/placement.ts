@@ -77,6 +77,13 @@ export class Placement {
     return [...this.#held.remove(matches), ...this.#feed.remove(matches)];
   }
 
+  /** Takes out all lines of this stage and model. */
+  removeOf(stage: CallStage, model: string | null): Work[] {
+    const matches = (work: Work) => work.stage === stage && this.#options.modelOf(work) === model;
+    // Lines of the other stage may be many, and need not be looked at.
+    return [...this.#held.remove(matches), ...this.#feed.remove(matches, [stage])];
+  }
+
   /** No line of the batch comes any more. */
   forget(batchId: string): void {
     this.#feed.forget(batchId);
