@@ -32,6 +32,10 @@ export class PassageIds {
     if (holders > 0) return;
     this.#ids.delete(this.#keys[id] ?? '');
     this.#free.push(id);
+    // A batch that is paused for weeks is not to keep what a hundred thousand passages were called.
+    if (this.#ids.size === 0) {
+      for (const list of [this.#keys, this.#costs, this.#holders, this.#free]) list.length = 0;
+    }
   }
 
   keyOf(id: number): string {
