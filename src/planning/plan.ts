@@ -1,5 +1,5 @@
-// What a planner is given and what it gives back: typed arrays throughout, so that both cross to another thread
-// without being copied. A line is its index in the input, a passage a small whole number.
+// What a planner is given and what it gives back: typed arrays throughout, so that both are copied to another thread
+// in no time. A line is its index in the input, a passage a small whole number.
 
 import type { ContextOrder } from '../domain/context-order.ts';
 
