@@ -150,6 +150,18 @@ export class GpuPool {
     return !this.endpoints.some((endpoint) => endpoint.isUpFor(stage, model));
   }
 
+  /** Tokens that prompt and answer can have together where there are most; null: nobody who serves the model, or not all, say. */
+  contextTokens(stage: CallStage, model: string | null): number | null {
+    let most: number | null = null;
+    for (const endpoint of this.endpoints) {
+      if (!endpoint.serves(stage, model)) continue;
+      const said = endpoint.models.contextTokensOf(model ?? endpoint.models.default ?? '');
+      if (said === null) return null;
+      most = Math.max(most ?? 0, said);
+    }
+    return most;
+  }
+
   get gpus(): GpusFound {
     return this.#options.gpus;
   }

@@ -9,6 +9,7 @@ import { TokenRatios } from '../generation/token-ratios.ts';
 import type { Ended } from '../gpu-pool/ended.ts';
 import type { Endpoint } from '../gpu-pool/endpoint.ts';
 import type { NotSent } from '../gpu-pool/gate.ts';
+import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
 import { cancelledFailure } from '../model-server/failures.ts';
 import { newRequestId } from '../model-server/taking-back.ts';
 import type { Clock } from '../time.ts';
@@ -33,6 +34,7 @@ export interface CallerOptions {
   /** Resolves when the line's start mark is stored; false: it must not start. */
   readonly markStarted: (work: Work) => Promise<boolean>;
   readonly stages: Stages;
+  readonly pool: Pick<GpuPool, 'contextTokens'>;
   readonly apiKey: string | null;
   /** Tokens of prompt and answer together where a server does not say; null: not known. */
   readonly contextTokens: number | null;
@@ -76,7 +78,7 @@ export class Caller {
     return state.release === null ? ran : ran.finally(() => releaseFollowers(state, false));
   }
 
-  /** What the line takes of a KV cache, prompt and answer, in tokens. */
+  /** What the line takes of a KV cache, prompt and answer, in tokens. What does not fit the model's context is cut. */
   tokensOf(work: Work): number {
     const stage = this.#options.stages[work.stage];
     const { request, systemPrompt, template, passages, digest, maxTokens } = stage.promptOf(work);
@@ -84,8 +86,10 @@ export class Caller {
     const context = digest === null ? passages.map(({ text }) => text) : [digest];
     const texts = [systemPrompt, template ?? '', asked, ...context];
     const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
-    const prompt = estimatedTokens(bytes, this.#ratios.of(stage.modelOf(work)), 2);
-    return prompt + Math.min(maxTokens, USUAL_ANSWER_TOKENS);
+    const model = stage.modelOf(work);
+    const prompt = estimatedTokens(bytes, this.#ratios.of(model), 2);
+    const most = this.#options.pool.contextTokens(work.stage, model) ?? this.#options.contextTokens;
+    return Math.min(prompt + Math.min(maxTokens, USUAL_ANSWER_TOKENS), most ?? Number.POSITIVE_INFINITY);
   }
 
   /** Its calls are aborted with it. */

@@ -4,6 +4,7 @@ import t, { type Test } from 'tap';
 import type { FailureClass } from '../../src/domain/failure.ts';
 import type { GenerationOutcome, GenerationTask } from '../../src/domain/generation.ts';
 import type { NewRecord } from '../../src/domain/record.ts';
+import type { ServerReport } from '../../src/domain/server-kind.ts';
 import { GpuPool } from '../../src/gpu-pool/gpu-pool.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { cancelledFailure, modelFailure } from '../../src/model-server/failures.ts';
@@ -40,6 +41,8 @@ class World {
   readonly spoilt = new Set<number>();
   /** By endpoint, where they are not ['m']. */
   readonly models: Record<string, readonly string[]> = {};
+  /** What servers say of themselves beside. */
+  said: Partial<ServerReport> = {};
   /** Lines that are said to be in hand and are not here. */
   elsewhere = 0;
   readonly pool: GpuPool;
@@ -54,7 +57,7 @@ class World {
       candidates: names.map((name) => candidate(name)),
       gpus: NO_GPUS,
       window,
-      inspect: async ({ name }) => report(this.models[name] ?? ['m']),
+      inspect: async ({ name }) => report(this.models[name] ?? ['m'], this.said),
       tryOut: async () => success,
       clock: this.clock,
       log: recordingLog().log,
@@ -814,3 +817,30 @@ t.test('a line on its way through the pool is counted by what it waits for', asy
   await turns();
   t.match(world.dispatcher.waiting, { retry: 1 });
 });
+
+t.test(
+  'a line takes no more of a KV cache than the context of its model, to which its prompt is cut',
+  async (t) => {
+    for (const contextTokens of [null, 2_000]) {
+      const world = new World({ names: ['a'], window: 4 });
+      t.teardown(() => world.pool.stop());
+      world.said = { kvCapacityTokens: 10_000, models: [{ id: 'm', contextTokens }] };
+      const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+      world.respond = async () => {
+        await gate;
+        return success;
+      };
+      await world.open();
+      for (const line of [1, 2, 3, 4]) {
+        const item = work(line);
+        const passage = { documentId: 'd', title: null, source: null, text: 'x'.repeat(6_000), distance: 0 };
+        const passages = Array.from({ length: 10 }, (_, chunk) => ({ ...passage, chunk }));
+        item.retrieval = { kind: 'success', attempts: 1, collectionGeneration: 1, passages };
+        world.dispatcher.add(item);
+      }
+      open();
+      await world.ended(4);
+      t.equal(world.maxInFlight, contextTokens === null ? 1 : 4);
+    }
+  },
+);
