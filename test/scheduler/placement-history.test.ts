@@ -61,6 +61,8 @@ type Step = typeof anyStep extends fc.Arbitrary<infer One> ? One : never;
 
 interface Running {
   readonly work: Work;
+  /** false: it waits at the gate, and cannot end there. */
+  isSent: boolean;
   readonly end: () => void;
 }
 
@@ -157,17 +159,19 @@ class World {
 
   #send(line: Work, endpoint: Endpoint): void {
     const { promise, resolve } = Promise.withResolvers<typeof success>();
-    const running = { work: line, end: () => resolve(success) };
+    const running = { work: line, isSent: false, end: () => resolve(success) };
     this.#running.push(running);
     this.#pool.picked(endpoint);
     const { tokens } = line.state;
-    void endpoint
-      .run(() => promise, { tokens, stage: 'generation' })
-      .then((ended) => {
-        if (ended.kind !== 'not_sent') return;
-        this.#running = this.#running.filter((other) => other !== running);
-        this.#comeBack(line);
-      });
+    const send = () => {
+      running.isSent = true;
+      return promise;
+    };
+    void endpoint.run(send, { tokens, stage: 'generation' }).then((ended) => {
+      if (ended.kind !== 'not_sent') return;
+      this.#running = this.#running.filter((other) => other !== running);
+      this.#comeBack(line);
+    });
   }
 
   #comeBack(line: Work): void {
@@ -177,7 +181,8 @@ class World {
   }
 
   #end(kind: 'begin' | 'end' | 'fail', at: number): void {
-    const running = this.#running[at % Math.max(1, this.#running.length)];
+    const sent = this.#running.filter(({ isSent }) => isSent);
+    const running = sent[at % Math.max(1, sent.length)];
     if (!running) return;
     releaseFollowers(running.work.state, kind !== 'fail');
     if (kind === 'begin') return;
