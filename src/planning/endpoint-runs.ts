@@ -41,7 +41,7 @@ export class EndpointRuns<Line> {
   /** What was in its run is there for the others. */
   leave(name: string): void {
     const endpoint = this.#endpoints.get(name);
-    if (endpoint) this.#orphans.push(endpoint.run);
+    if (endpoint && !endpoint.run.isEmpty) this.#orphans.push(endpoint.run);
     this.#endpoints.delete(name);
   }
 

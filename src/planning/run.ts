@@ -84,7 +84,7 @@ export class Run<Line> {
     open.taken += 1;
     this.#cost -= planned.cost;
     while (isDone(this.#groups[this.#done])) this.#done += 1;
-    if (this.isEmpty) this.#cost = 0;
+    if (this.isEmpty) this.#clear();
     const { group, taken } = open;
     return { planned, group, following: group.lines[taken] ?? null, followers: group.lines.length - taken };
   }
@@ -103,9 +103,7 @@ export class Run<Line> {
     const isOneGroup = left.length === 1 && first;
     const own = isOneGroup ? [{ ...first, lines: first.lines.slice(0, middle) }] : left.slice(0, kept);
     const given = isOneGroup ? [{ ...first, lines: first.lines.slice(middle) }] : left.slice(kept);
-    this.#groups.length = 0;
-    this.#done = 0;
-    this.#cost = 0;
+    this.#clear();
     this.append(own.filter(({ lines }) => lines.length > 0));
     return given.map((group) => ({ ...group, lines: coldBegun(group.lines) }));
   }
@@ -116,6 +114,12 @@ export class Run<Line> {
       .slice(this.#done)
       .filter((open) => !isDone(open))
       .map(({ group, taken }) => (taken === 0 ? group : { ...group, lines: group.lines.slice(taken) }));
+  }
+
+  #clear(): void {
+    this.#groups.length = 0;
+    this.#done = 0;
+    this.#cost = 0;
   }
 
   #openGroup(isHeldBack: (group: Group<Line>) => boolean): OpenGroup<Line> | undefined {
