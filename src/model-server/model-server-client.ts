@@ -34,7 +34,7 @@ const ADDRESSES_MAX = 1_024;
 /** What a call needs of an AbortSignal. */
 export interface CancelSignal {
   readonly aborted: boolean;
-  addEventListener(name: 'abort', listener: () => void, options: { readonly once: true }): void;
+  addEventListener(name: 'abort', listener: () => void, options?: { readonly once: true }): void;
   removeEventListener(name: 'abort', listener: () => void): void;
 }
 

@@ -5,11 +5,13 @@
 
 import type { GenerationOutcome, GenerationTask } from '../domain/generation.ts';
 import { estimatedTokens } from '../generation/prompt-size.ts';
+import { TaskCancel } from '../generation/task-cancel.ts';
 import { TokenRatios } from '../generation/token-ratios.ts';
 import type { Ended } from '../gpu-pool/ended.ts';
 import type { Endpoint } from '../gpu-pool/endpoint.ts';
 import type { NotSent } from '../gpu-pool/gate.ts';
 import { cancelledFailure } from '../model-server/failures.ts';
+import type { CancelSignal } from '../model-server/model-server-client.ts';
 import { newRequestId } from '../model-server/taking-back.ts';
 import type { Clock } from '../time.ts';
 import type { Call, Calls } from './calls.ts';
@@ -20,7 +22,7 @@ import type { LeasedChunk, Work } from './work.ts';
 /** `onBegun` is called when the answer begins to come. */
 export type Generate = (
   task: GenerationTask,
-  signal: AbortSignal,
+  signal: CancelSignal,
   onBegun?: () => void,
 ) => Promise<GenerationOutcome>;
 
@@ -58,19 +60,18 @@ export class Caller {
     const { stage, state } = work;
     const model = this.#options.stages[stage].modelOf(work);
     const trace = { endpoint: endpoint.name, model: model ?? endpoint.models.default ?? '', durationMs: 0 };
-    const controller = new AbortController();
-    return { work, stage, state, model, endpoint, isHedge, controller, trace, sentAtMs: null, place: -1 };
+    const cancel = new TaskCancel();
+    return { work, stage, state, model, endpoint, isHedge, cancel, trace, sentAtMs: null, place: -1 };
   }
 
   async make(call: Call): Promise<Ended | NotSent> {
-    const { work, stage, state, endpoint, controller } = call;
+    const { work, stage, state, endpoint, cancel } = call;
     const chunkSignal = work.chunk.controller.signal;
     this.#listenTo(work.chunk);
     const marked = this.#options.markStarted(work);
     const send = async () => {
-      const { signal } = controller;
-      if (!(await marked) || signal.aborted || chunkSignal.aborted) return cancelledFailure();
-      return this.#send(call, signal);
+      if (!(await marked) || cancel.aborted || chunkSignal.aborted) return cancelledFailure();
+      return this.#send(call);
     };
     const ran = endpoint.run(send, { tokens: state.tokens, stage });
     return state.release === null ? ran : ran.finally(() => releaseFollowers(state, false));
@@ -93,21 +94,21 @@ export class Caller {
     if (this.#listenedTo.has(chunk)) return;
     this.#listenedTo.add(chunk);
     const abortAll = () => {
-      for (const { controller } of this.#options.calls.of(chunk)) controller.abort();
+      for (const { cancel } of this.#options.calls.of(chunk)) cancel.abort();
     };
     chunk.controller.signal.addEventListener('abort', abortAll, { once: true });
   }
 
-  async #send(call: Call, signal: AbortSignal): Promise<GenerationOutcome> {
+  async #send(call: Call): Promise<GenerationOutcome> {
     const { clock, generate, generateAlone } = this.#options;
-    const { work, trace, state } = call;
+    const { work, trace, state, cancel } = call;
     const startedAtMs = clock.monotonicMs();
     call.sentAtMs = startedAtMs;
     if (!call.isHedge) work.queuedMs += startedAtMs - work.readyAtMs;
     const task = this.#task(call);
     try {
       const onBegun = state.release === null ? undefined : () => releaseFollowers(state, true);
-      const outcome = await (work.isSuspect ? generateAlone : generate)(task, signal, onBegun);
+      const outcome = await (work.isSuspect ? generateAlone : generate)(task, cancel, onBegun);
       this.#ratios.learn(task.model, outcome.bytesPerToken);
       return outcome;
     } finally {

@@ -25,15 +25,18 @@ export class Claimer {
   #running: Promise<void> | null = null;
   #isAgain = false;
   #isStopped = false;
+  /** No batch had anything to give when it was last asked. */
+  #isDry = false;
   #lastBatchId = '';
 
   constructor(options: ClaimerOptions) {
     this.#options = options;
   }
 
-  /** Something has changed: there may be work, or room for it. */
-  nudge(): void {
-    if (this.#isStopped) return;
+  /** There may be new work, or room for what there was. Room is made all the time, and costs nothing where all is in hand. */
+  nudge(reason: 'work' | 'room' = 'work'): void {
+    if (this.#isStopped || (reason === 'room' && this.#isDry)) return;
+    this.#isDry = false;
     if (this.#running !== null) {
       this.#isAgain = true;
       return;
@@ -57,19 +60,25 @@ export class Claimer {
   async #fill(): Promise<void> {
     const batches = this.#inTurn(await this.#options.store.activeBatches());
     const exhausted = new Set<ActiveBatch>();
+    let isDry = true;
     while (exhausted.size < batches.length) {
       for (const batch of batches) {
         if (this.#isStopped) return;
         if (exhausted.has(batch)) continue;
-        const claimed = this.#mayClaim(batch) ? await this.#options.store.claimChunk(batch.id) : null;
+        const mayClaim = this.#mayClaim(batch);
+        if (!mayClaim) isDry = false;
+        const claimed = mayClaim ? await this.#options.store.claimChunk(batch.id) : null;
         if (!claimed) {
           exhausted.add(batch);
           continue;
         }
         this.#lastBatchId = batch.id;
-        if (!this.#options.onClaimed(claimed, batch)) exhausted.add(batch);
+        if (this.#options.onClaimed(claimed, batch)) continue;
+        exhausted.add(batch);
+        isDry = false;
       }
     }
+    this.#isDry = isDry;
   }
 
   #mayClaim(batch: ActiveBatch): boolean {

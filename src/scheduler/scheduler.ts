@@ -57,7 +57,7 @@ export class Scheduler {
   readonly #leaseKeeper: LeaseKeeper;
   readonly #upkeep: Upkeep;
   readonly #keeper = new PassageKeeper();
-  readonly #hand = new Hand(RETRIEVING_MAX, () => this.nudge());
+  readonly #hand = new Hand(RETRIEVING_MAX, () => this.nudge('room'));
   readonly #meters = new Map<string, ProgressMeter>();
   readonly #total: ProgressMeter;
   #state: 'new' | 'started' | 'open' | 'stopped' = 'new';
@@ -88,7 +88,7 @@ export class Scheduler {
       onRecord: (chunk, record, passages) => this.#writer.add(chunk, record, passages),
       onParked: (chunk, lines) => this.#finish(chunk, lines),
       onDigested: () => {
-        if (this.#hand.digestLines <= this.#horizonLines('rag') - CHUNK_LINES) this.nudge();
+        if (this.#hand.digestLines <= this.#horizonLines('rag') - CHUNK_LINES) this.nudge('room');
       },
       onStale: (chunk) => this.#drop(chunk),
     });
@@ -125,9 +125,9 @@ export class Scheduler {
     this.nudge();
   }
 
-  /** There may be work. */
-  nudge(): void {
-    if (this.#leaseKeeper.isHolding) this.#claimer.nudge();
+  /** There may be new work, or room for what there was. */
+  nudge(reason: 'work' | 'room' = 'work'): void {
+    if (this.#leaseKeeper.isHolding) this.#claimer.nudge(reason);
   }
 
   /** Started lines finish, the rest is given back. null: no such batch. */
@@ -220,7 +220,7 @@ export class Scheduler {
     else if (status === 'paused') this.#pauseInHand(batchId);
     // Stragglers hold their chunks open for long: room counts by lines, not by chunks.
     const ahead = this.#hand.lines - this.#hand.digestLines;
-    if (chunk.openLines <= 0 || ahead <= this.#horizonLines('generation') - CHUNK_LINES) this.nudge();
+    if (chunk.openLines <= 0 || ahead <= this.#horizonLines('generation') - CHUNK_LINES) this.nudge('room');
   }
 
   #ended(batchId: string, status: string): void {

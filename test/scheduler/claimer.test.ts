@@ -105,9 +105,9 @@ class World {
   }
 
   /** Nudges, and waits until it has done what it can. */
-  async settle(): Promise<void> {
+  async settle(reason: 'work' | 'room' = 'work'): Promise<void> {
     const before = this.fills;
-    this.claimer.nudge();
+    this.claimer.nudge(reason);
     // Between two questions to the store it takes no turn of the loop: a turn without one means rest.
     for (let isResting = false; !isResting; ) {
       await new Promise(setImmediate);
@@ -255,6 +255,27 @@ t.test('digests run ahead of generation, up to both horizons together', async (t
   });
   await world.settle();
   t.equal(world.claimed.length, 5);
+});
+
+t.test('room is used as long as something is left, and asks nobody afterwards', async (t) => {
+  const batch = await batchOf(4, 4);
+  const active = [batch];
+  const world = setup(t, () => active, { lines: 10 });
+  await world.settle();
+  t.equal(world.claimed.length, 3);
+  world.inHand.shift();
+  await world.settle('room');
+  t.equal(world.claimed.length, 4, 'the last one');
+  world.inHand.shift();
+  await world.settle('room');
+  const { fills, claims } = world;
+  world.inHand = [];
+  world.claimer.nudge('room');
+  await new Promise(setImmediate);
+  t.same([world.fills, world.claims], [fills, claims], 'nothing was left');
+  active.push(await batchOf(1, 4));
+  await world.settle();
+  t.equal(world.claimed.length, 5, 'new work is found');
 });
 
 t.test('a nudge that comes while it looks is not lost', async (t) => {

@@ -7,6 +7,7 @@ import type { NewRecord } from '../../src/domain/record.ts';
 import { GpuPool } from '../../src/gpu-pool/gpu-pool.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { cancelledFailure, modelFailure } from '../../src/model-server/failures.ts';
+import type { CancelSignal } from '../../src/model-server/model-server-client.ts';
 import { planLines } from '../../src/planning/plan-lines.ts';
 import { answering } from '../../src/scheduler/answering.ts';
 import { Dispatcher } from '../../src/scheduler/dispatcher.ts';
@@ -20,7 +21,7 @@ import { leasedChunk, success, work } from '../fakes/work-fixtures.ts';
 interface Call {
   readonly task: GenerationTask;
   readonly endpoint: string;
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
 }
 
 type Respond = (call: Call, index: number) => GenerationOutcome | Promise<GenerationOutcome>;
@@ -712,7 +713,7 @@ t.test('a suspect heads off no other line of its batch', async (t) => {
 
 t.test('at the end, lines that take long are asked for again where it takes less', async (t) => {
   const world = await setup(t, { names: ['fast', 'slow'], window: 4 });
-  const asked = new Map<string, AbortSignal>();
+  const asked = new Map<string, CancelSignal>();
   world.respond = async ({ endpoint, task, signal }) => {
     const [query, isSlow] = [task.request.query, endpoint === 'slow'];
     if (isSlow) asked.set(query, signal);
