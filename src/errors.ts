@@ -12,6 +12,8 @@ export const catalogue = {
   collection_busy: { status: 409, title: 'The collection is in use or being built' },
   collection_read_only: { status: 409, title: 'The collection is not ours to reset' },
   endpoint_not_found: { status: 404, title: 'No such endpoint' },
+  file_not_found: { status: 404, title: 'No such file' },
+  file_in_use: { status: 409, title: 'The file is in use' },
   line_not_found: { status: 404, title: 'No such line' },
   upload_stalled: { status: 408, title: 'The upload is too slow' },
   batch_finished: { status: 409, title: 'The batch has already ended' },
