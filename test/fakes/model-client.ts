@@ -2,7 +2,11 @@
 
 import type { Test } from 'tap';
 import type { ModelFailure } from '../../src/domain/failure.ts';
-import { type ChatCall, type ForwardedCall, ModelServerClient } from '../../src/model-server/model-server-client.ts';
+import {
+  type ChatCall,
+  type ForwardedCall,
+  ModelServerClient,
+} from '../../src/model-server/model-server-client.ts';
 import { systemClock } from '../../src/time.ts';
 import type { Behaviour } from './fake-chat.ts';
 import { startFakeModelServer } from './fake-model-server.ts';

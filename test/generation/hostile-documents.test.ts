@@ -179,7 +179,12 @@ function wrongWith(passages: readonly Passage[]): string | null {
     { role: 'system', content: 'Mine.' },
     { role: 'user', content: 'Why?' },
   ];
-  const request = { shape: 'openai', url: '/v1/chat/completions', query: 'Why?', body: { messages: own } } as const;
+  const request = {
+    shape: 'openai',
+    url: '/v1/chat/completions',
+    query: 'Why?',
+    body: { messages: own },
+  } as const;
   const openai = sentMessages({ ...task, request });
   if (openai.map(({ role }) => role).join() !== 'system,user,user') return 'other messages in an OpenAI line';
   const filled = sentMessages({ ...task, template: 'A {context} B {question} C' });

@@ -41,7 +41,12 @@ t.test('also when a line of its own shape lost the message with its passages', a
   const { server, run } = await setup(t);
   server.respond(ollamaAnswer(CONTEXT_TOKENS));
   const messages = [{ role: 'user', content: 'How many wheels?' }];
-  const request = { shape: 'openai', url: '/v1/chat/completions', query: 'How many wheels?', body: { messages } } as const;
+  const request = {
+    shape: 'openai',
+    url: '/v1/chat/completions',
+    query: 'How many wheels?',
+    body: { messages },
+  } as const;
   t.match(await run({ ...UNAWARE, request, passages: passages(30) }), { isContextTruncated: true });
   t.match(await run({ request, passages: passages(3) }), { isContextTruncated: false });
 });
@@ -73,7 +78,12 @@ t.test('a line in its own shape arrives as it is, with an id only where it has n
   const messages = [{ role: 'user', content: 'How many wheels?' }];
   const sent = async (own: object) => {
     const body = { messages, seed: 7, ...own };
-    const request = { shape: 'openai', url: '/v1/chat/completions', query: 'How many wheels?', body } as const;
+    const request = {
+      shape: 'openai',
+      url: '/v1/chat/completions',
+      query: 'How many wheels?',
+      body,
+    } as const;
     await run({ serverKind: 'sglang', requestId: 'the-id', request });
     return server.requests.at(-1)?.body;
   };
