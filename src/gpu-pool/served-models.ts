@@ -40,6 +40,12 @@ export class ServedModels {
     return this.#configured ?? this.#served[0]?.id ?? null;
   }
 
+  /** What a request can try out: the default, or where nothing chats, the first of the others; null: nothing. */
+  get toTry(): { readonly model: string; readonly chats: boolean } | null {
+    const model = this.default ?? this.#others[0]?.id;
+    return model === undefined ? null : { model, chats: this.default !== null };
+  }
+
   /** Whether lines that ask for this model (null: any) can go there. */
   has(model: string | null): boolean {
     if (model === null) return this.default !== null;

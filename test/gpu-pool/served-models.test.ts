@@ -51,6 +51,7 @@ t.test("a model that only embeds is had by who names it, and is nobody's default
   t.notOk(models.has(null));
   t.equal(models.default, null);
   t.equal(models.contextTokensOf('bge-m3'), 8192);
+  t.strictSame(models.toTry, { model: 'bge-m3:latest', chats: false });
   models.clear();
   t.notOk(models.has('bge-m3'));
 });
