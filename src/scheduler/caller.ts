@@ -15,6 +15,7 @@ import type { CancelSignal } from '../model-server/model-server-client.ts';
 import { newRequestId } from '../model-server/taking-back.ts';
 import type { Clock } from '../time.ts';
 import type { Call, Calls } from './calls.ts';
+import { bytesOf, mostAnswerTokens } from './line-prompt.ts';
 import { releaseFollowers } from './stage-state.ts';
 import type { Stages } from './stages.ts';
 import type { LeasedChunk, Work } from './work.ts';
@@ -80,13 +81,9 @@ export class Caller {
   /** What the line takes of a KV cache, prompt and answer, in tokens. */
   tokensOf(work: Work): number {
     const stage = this.#options.stages[work.stage];
-    const { request, systemPrompt, template, passages, digest, maxTokens } = stage.promptOf(work);
-    const asked = request.shape === 'openai' ? JSON.stringify(request.body.messages) : request.query;
-    const context = digest === null ? passages.map(({ text }) => text) : [digest];
-    const texts = [systemPrompt, template ?? '', asked, ...context];
-    const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
-    const prompt = estimatedTokens(bytes, this.#ratios.of(stage.modelOf(work)), 2);
-    return prompt + Math.min(maxTokens, USUAL_ANSWER_TOKENS);
+    const asked = stage.promptOf(work);
+    const prompt = estimatedTokens(bytesOf(asked), this.#ratios.of(stage.modelOf(work)), 2);
+    return prompt + Math.min(mostAnswerTokens(asked) ?? USUAL_ANSWER_TOKENS, USUAL_ANSWER_TOKENS);
   }
 
   /** Its calls are aborted with it. */
@@ -107,6 +104,8 @@ export class Caller {
     if (!call.isHedge) work.queuedMs += startedAtMs - work.readyAtMs;
     const task = this.#task(call);
     try {
+      // An answer that comes as a whole does not tell when it begins.
+      if (task.request.shape === 'openai') releaseFollowers(state, true);
       const onBegun = state.release === null ? undefined : () => releaseFollowers(state, true);
       const outcome = await (work.isSuspect ? generateAlone : generate)(task, cancel, onBegun);
       this.#ratios.learn(task.model, outcome.bytesPerToken);
