@@ -20,6 +20,7 @@ function setup(retentionHours = 0) {
   const expired: string[] = [];
   const deleted: string[] = [];
   let before = 0;
+  let sweeps = 0;
   const upkeep = new Upkeep({
     store: {
       expiringBatches: async () => [...batches].map(([id, expiresAt]) => ({ id, expiresAt })),
@@ -31,6 +32,9 @@ function setup(retentionHours = 0) {
         old.splice(old.indexOf(id), 1);
         deleted.push(id);
         return 'deleted';
+      },
+      expireFiles: async () => {
+        sweeps += 1;
       },
     },
     clock,
@@ -45,9 +49,9 @@ function setup(retentionHours = 0) {
   const start = async () => {
     upkeep.start();
     // Its first round is done, and it waits for the clock.
-    await until('it to wait', () => clock.sleepers === (retentionHours > 0 ? 2 : 1));
+    await until('it to wait', () => clock.sleepers === (retentionHours > 0 ? 3 : 2));
   };
-  return { clock, batches, expired, deleted, start, cutoff: () => before };
+  return { clock, batches, expired, deleted, start, cutoff: () => before, sweeps: () => sweeps };
 }
 
 const inSeconds = (clock: ManualClock, seconds: number) => Math.floor(clock.now() / 1000) + seconds;
