@@ -25,7 +25,7 @@ import type { FileCheck } from './scheduler/file-check.ts';
 import { Planner } from './scheduler/planner.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
 import { SqliteStore } from './store/sqlite-store.ts';
-import type { Clock } from './time.ts';
+import { type Clock, unixSeconds } from './time.ts';
 
 export interface App {
   /** Where it listens. */
@@ -173,6 +173,7 @@ function servicesOf(
     defaultSystemPrompt: DEFAULT_SYSTEM_PROMPT,
     ...intakeServices(settings, store, scheduler),
     clock,
+    startedAt: unixSeconds(clock),
     ...stops,
   };
 }

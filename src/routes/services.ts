@@ -59,6 +59,8 @@ export interface Services {
   /** What a dry run goes by. */
   readonly estimateBasis: () => EstimateBasis;
   readonly clock: Clock;
+  /** Unix seconds. */
+  readonly startedAt: number;
   /** Brings the gauges up to date. */
   readonly beforeScrape: () => Promise<void>;
   /** Aborted when the service begins to stop: it is not ready any more, and uploads are refused. */

@@ -4,8 +4,6 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { RagmillError } from '../../errors.ts';
-import type { GpuPool } from '../../gpu-pool/gpu-pool.ts';
-import { unixSeconds } from '../../time.ts';
 import type { Services } from '../services.ts';
 import { envelopeRef } from './envelope.ts';
 
@@ -19,14 +17,12 @@ const modelSchema = Type.Object({
 const modelList = Type.Object({ object: Type.Literal('list'), data: Type.Array(modelSchema) });
 
 export function registerModels(scope: FastifyInstance, services: Services): void {
-  const { pool } = services;
   const routes = scope.withTypeProvider<TypeBoxTypeProvider>();
-  const created = unixSeconds(services.clock);
   const tags = ['openai'];
   routes.get(
     '/models',
     { schema: { summary: 'List the models that are served now', tags, response: { 200: modelList } } },
-    async () => ({ object: 'list' as const, data: servedModels(pool, created) }),
+    async () => ({ object: 'list' as const, data: servedModels(services) }),
   );
 
   routes.get(
@@ -41,7 +37,7 @@ export function registerModels(scope: FastifyInstance, services: Services): void
     },
     async (request) => {
       const name = request.params['*'];
-      const model = servedModels(pool, created).find(({ id }) => id === name);
+      const model = servedModels(services).find(({ id }) => id === name);
       if (model) return model;
       throw new RagmillError('not_found', `The model '${name}' does not exist or is not served now.`, {
         param: 'model',
@@ -51,7 +47,7 @@ export function registerModels(scope: FastifyInstance, services: Services): void
 }
 
 /** Each once, however many endpoints serve it. */
-function servedModels(pool: GpuPool, created: number): Static<typeof modelSchema>[] {
+function servedModels({ pool, startedAt: created }: Services): Static<typeof modelSchema>[] {
   const models = new Map<string, Static<typeof modelSchema>>();
   for (const { phase, kind, models: served } of pool.endpoints) {
     if (phase !== 'up') continue;
