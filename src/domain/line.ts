@@ -29,4 +29,6 @@ export type LineRequest =
         readonly messages?: readonly ChatMessage[];
         readonly [key: string]: unknown;
       };
+      /** The body as JSON, where reading it would change its numbers: integers of 64 bits, 1.0 */
+      readonly exactBody?: string;
     };

@@ -13,6 +13,7 @@ import { cancelledFailure } from '../model-server/failures.ts';
 import { newRequestId } from '../model-server/taking-back.ts';
 import type { Clock } from '../time.ts';
 import type { Call } from './calls.ts';
+import { bytesOf, mostAnswerTokens } from './line-prompt.ts';
 import type { Stages } from './stages.ts';
 import type { LeasedChunk, Work } from './work.ts';
 
@@ -75,13 +76,9 @@ export class Caller {
   /** What the line takes of a KV cache, prompt and answer, in tokens. */
   tokensOf(work: Work): number {
     const stage = this.#options.stages[work.stage];
-    const { request, systemPrompt, template, passages, digest, maxTokens } = stage.promptOf(work);
-    const asked = request.shape === 'openai' ? JSON.stringify(request.body.messages) : request.query;
-    const context = digest === null ? passages.map(({ text }) => text) : [digest];
-    const texts = [systemPrompt, template ?? '', asked, ...context];
-    const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
-    const prompt = estimatedTokens(bytes, this.#ratios.of(stage.modelOf(work)), 2);
-    return prompt + Math.min(maxTokens, USUAL_ANSWER_TOKENS);
+    const asked = stage.promptOf(work);
+    const prompt = estimatedTokens(bytesOf(asked), this.#ratios.of(stage.modelOf(work)), 2);
+    return prompt + Math.min(mostAnswerTokens(asked) ?? USUAL_ANSWER_TOKENS, USUAL_ANSWER_TOKENS);
   }
 
   /** They are aborted with the chunk. */

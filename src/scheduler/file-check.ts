@@ -91,20 +91,25 @@ export class FileCheck {
   }
 
   async #check(batchId: string): Promise<void> {
-    const { store } = this.#options;
+    try {
+      await this.#checkFile(batchId);
+    } catch (error) {
+      // It was cancelled or deleted meanwhile.
+      if (!(error instanceof RagmillError && error.code === 'upload_incomplete')) throw error;
+    }
+  }
+
+  async #checkFile(batchId: string): Promise<void> {
+    const { store, log, onPassed } = this.#options;
     await store.restartValidation(batchId);
     const batch = await store.getBatch(batchId);
-    if (batch?.status !== 'validating') return;
-    const file = batch.inputFileId === null ? null : await store.getFile(batch.inputFileId);
-    if (file === null) return this.#fail(batchId, [NO_FILE]);
-    const errors = await this.#findErrors(batch, file.id);
-    // It was cancelled or deleted meanwhile.
-    if (errors === null) return;
+    if (batch === null || batch.inputFileId === null) throw gone();
+    const { errors, bytes } = await this.#read(batch, batch.inputFileId);
     if (errors.length > 0) return this.#fail(batchId, errors);
-    const passed = await store.passValidation(batchId, file.bytes);
+    const passed = await store.passValidation(batchId, bytes);
     if (passed?.status !== 'in_progress') return;
-    this.#options.log.info({ batch: batchId, lines: passed.total }, 'file checked: its batch runs');
-    this.#options.onPassed();
+    log.info({ batch: batchId, lines: passed.total }, 'file checked: its batch runs');
+    onPassed();
   }
 
   async #fail(batchId: string, errors: readonly ValidationError[]): Promise<void> {
@@ -118,8 +123,8 @@ export class FileCheck {
     );
   }
 
-  /** What is wrong with the lines, the first hundred; they are stored as far as they are in order. null: no matter. */
-  async #findErrors(batch: Batch, fileId: string): Promise<ValidationError[] | null> {
+  /** The size of the file, and what is wrong with its lines, the first hundred. Without any, all of them are stored. */
+  async #read(batch: Batch, fileId: string): Promise<{ errors: ValidationError[]; bytes: number }> {
     const { limits, isUnknownModel } = this.#options;
     const lineCheck = new OpenaiLineCheck({ endpoint: batch.endpoint, isUnknownModel });
     const intake = new LineIntake({
@@ -129,29 +134,27 @@ export class FileCheck {
       isHashed: false,
     });
     const chunks = new CheckedChunks(this.#options, batch.id);
-    const isDone = () => intake.problems.length >= LISTED_PROBLEMS;
-    const pieces = this.#pieces(batch.id, fileId, isDone);
+    const errors: ValidationError[] = [];
     try {
-      await intake.read(pieces, (number, bytes) =>
+      await intake.read(this.#pieces(batch.id, fileId, intake), (number, bytes) =>
         // Of a batch that is going to fail nothing is kept.
         intake.badLines > 0 ? undefined : chunks.add(number, bytes),
       );
+      if (intake.lines === 0) errors.push(EMPTY_FILE);
+      else if (intake.badLines === 0) await chunks.end();
     } catch (error) {
-      if (error === LET_GO) return null;
       if (!(error instanceof RagmillError && error.code === 'too_large')) throw error;
-      return [...listed(intake), tooMany(limits)].slice(0, LISTED_PROBLEMS);
+      errors.push(tooMany(limits));
     }
-    if (intake.badLines > 0) return listed(intake);
-    if (intake.lines === 0) return [EMPTY_FILE];
-    await chunks.end();
-    return [];
+    return { errors: [...listed(intake), ...errors].slice(0, LISTED_PROBLEMS), bytes: intake.meter.bytes };
   }
 
-  async *#pieces(batchId: string, fileId: string, isDone: () => boolean): AsyncGenerator<Buffer> {
+  /** To the end of the file, or until enough is wrong with it. */
+  async *#pieces(batchId: string, fileId: string, intake: LineIntake): AsyncGenerator<Buffer> {
     const { store } = this.#options;
-    for (let number = 0; !isDone(); number += 1) {
+    for (let number = 0; intake.problems.length < LISTED_PROBLEMS; number += 1) {
       this.#stopped.signal.throwIfAborted();
-      if ((await store.getBatch(batchId))?.status !== 'validating') throw LET_GO;
+      if ((await store.getBatch(batchId))?.status !== 'validating') throw gone();
       const piece = await store.readFilePiece(fileId, number);
       if (piece === null) return;
       yield piece;
@@ -187,20 +190,15 @@ class CheckedChunks {
   }
 }
 
-/** The batch does not wait for its check any more. */
-const LET_GO = new Error('the batch is not validating any more');
+/** As the store has it of a batch that does not wait for its check any more. */
+function gone(): RagmillError {
+  return new RagmillError('upload_incomplete', 'The batch is not being checked any more.');
+}
 
 const EMPTY_FILE: ValidationError = {
   code: 'empty_file',
   message: 'The file has no lines.',
   param: null,
-  line: null,
-};
-
-const NO_FILE: ValidationError = {
-  code: 'file_not_found',
-  message: 'The input file is not there any more.',
-  param: 'input_file_id',
   line: null,
 };
 

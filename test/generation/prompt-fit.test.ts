@@ -5,7 +5,7 @@ import t, { type Test } from 'tap';
 import type { GenerationTask } from '../../src/domain/generation.ts';
 import type { Passage } from '../../src/domain/passage.ts';
 import { cutPassages, promptWithin } from '../../src/generation/context-cut.ts';
-import { buildChatBody } from '../../src/generation/prompt.ts';
+import { buildRequestBody } from '../../src/generation/prompt.ts';
 import { promptBytes } from '../../src/generation/prompt-size.ts';
 import { promptHash, runTask } from '../../src/generation/run-task.ts';
 import type { Behaviour } from '../fakes/fake-chat.ts';
@@ -222,10 +222,10 @@ t.test('whatever is cut fits, is a beginning of the ranking, and can be cut the 
       fc.nat({ max: 4_000 }),
       (found, maxBytes) => {
         const task = generationTask('http://m', { passages: found });
-        const bare = promptBytes(buildChatBody({ ...task, passages: [] }));
+        const bare = promptBytes(buildRequestBody({ ...task, passages: [] }));
         const prompt = promptWithin(task, maxBytes);
         if (prompt === null) return bare > maxBytes;
-        const again = buildChatBody({ ...task, passages: cutPassages(found, prompt.cut) });
+        const again = buildRequestBody({ ...task, passages: cutPassages(found, prompt.cut) });
         const kept = cutPassages(found, prompt.cut);
         return (
           promptBytes(prompt.body) <= maxBytes &&

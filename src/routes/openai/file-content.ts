@@ -87,6 +87,8 @@ async function* resultBytes(
   { batchId, kind }: { readonly batchId: string; readonly kind: ResultFileKind },
   { store, turns, signal }: Reading,
 ): AsyncGenerator<Buffer, void> {
+  const batch = await store.getBatch(batchId);
+  if (!batch) throw new Error('the batch was deleted while its results were read');
   for (let afterSeq = 0; ; ) {
     await turns.next();
     signal.throwIfAborted();
@@ -94,9 +96,8 @@ async function* resultBytes(
     const last = records.at(-1);
     if (!last) return;
     afterSeq = last.seq;
+    const lines = records.map(({ body, response }) => fileLine(JSON.parse(body), response, batch));
     // While the reader takes its time, the bytes are all that is kept of the page.
-    yield Buffer.from(
-      records.map(({ body, response }) => `${fileLine(JSON.parse(body), response, batchId)}\n`).join(''),
-    );
+    yield Buffer.from(lines.join(''));
   }
 }
