@@ -47,5 +47,5 @@ export function promptFor(query: string, passages: readonly Passage[]): Prompt {
     passages,
     digest: null,
   });
-  return promptOf(messages);
+  return promptOf(messages ?? []);
 }

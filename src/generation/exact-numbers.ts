@@ -4,24 +4,22 @@
 // Values with such numbers are good for JSON.stringify and for nothing else, and they cannot be sent to a thread.
 
 /** What the language has and the type library does not yet. */
-declare global {
-  interface JSON {
-    parse(
-      text: string,
-      reviver: (key: string, value: unknown, context: { readonly source?: string }) => unknown,
-    ): unknown;
-    rawJSON(text: string): object;
-  }
-}
+const { parse, rawJSON } = JSON as unknown as {
+  parse(
+    text: string,
+    reviver: (key: string, value: unknown, context: { readonly source?: string }) => unknown,
+  ): unknown;
+  rawJSON(text: string): object;
+};
 
 /** What such a number looks like, or something in a string that looks like it. */
 const SUSPECT = /[:,[\s](?:-?(?:\d[\d.]{15}|\d+\.\d*0(?!\d)|\d[\d.]*[eE]|0\.0{6})|-0(?![\d.]))/;
 
 /** The value of a JSON text, whose numbers JSON.stringify writes as they stand in it. */
 export function parseExactly(text: string): unknown {
-  return JSON.parse(text, (_key, value, { source }) => {
+  return parse(text, (_key, value, { source }) => {
     return typeof value === 'number' && source !== undefined && String(value) !== source
-      ? JSON.rawJSON(source)
+      ? rawJSON(source)
       : value;
   });
 }
@@ -30,7 +28,7 @@ export function parseExactly(text: string): unknown {
 export function hasInexactNumbers(text: string): boolean {
   if (!SUSPECT.test(text)) return false;
   let hasSome = false;
-  JSON.parse(text, (_key, value, { source }) => {
+  parse(text, (_key, value, { source }) => {
     hasSome ||= typeof value === 'number' && String(value) !== source;
     return value;
   });

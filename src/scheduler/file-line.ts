@@ -57,35 +57,26 @@ function bodyOf(
   response: ServerResponse | null,
   request: { name: string; createdAt: number },
 ): string {
-  if (result.status !== 'succeeded' && response !== null) return response.body;
+  const { status, rag, citations } = result;
+  if (status !== 'succeeded' && response !== null) return response.body;
   const body = response?.body ?? completionOf(result, request);
-  return result.rag === null ? body : withField(body, `"ragmill":${ragmillOf(result)}`);
+  return rag === null ? body : withField(body, `"ragmill":${JSON.stringify({ rag, citations })}`);
 }
 
-function ragmillOf({ rag, citations }: ResultLine): string {
-  return JSON.stringify({ rag, citations });
-}
-
-/** A question's answer as a chat completion. */
-function completionOf(result: ResultLine, { name, createdAt }: { name: string; createdAt: number }): string {
-  const { answer, generation, usage } = result;
-  const prompt_tokens = usage?.prompt_tokens ?? 0;
-  const completion_tokens = usage?.completion_tokens ?? 0;
-  return JSON.stringify({
-    id: `chatcmpl-${name}`,
-    object: 'chat.completion',
-    created: Math.min(Math.max(createdAt, SECONDS_MIN), SECONDS_MAX),
-    model: generation?.model ?? '',
-    choices: [
-      {
-        index: 0,
-        message: { role: 'assistant', content: answer },
-        logprobs: null,
-        finish_reason: generation?.finish_reason ?? 'stop',
-      },
-    ],
-    usage: { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
-  });
+/** A question's answer as a chat completion. Made for every record: an object to stringify would cost twice as much. */
+function completionOf(
+  { answer, generation, usage }: ResultLine,
+  { name, createdAt }: { name: string; createdAt: number },
+): string {
+  const created = Math.min(Math.max(createdAt, SECONDS_MIN), SECONDS_MAX);
+  const model = JSON.stringify(generation?.model ?? '');
+  const finishReason = JSON.stringify(generation?.finish_reason ?? 'stop');
+  const message = `{"role":"assistant","content":${JSON.stringify(answer)}}`;
+  const choice = `{"index":0,"message":${message},"logprobs":null,"finish_reason":${finishReason}}`;
+  const prompt = usage?.prompt_tokens ?? 0;
+  const completion = usage?.completion_tokens ?? 0;
+  const counts = `"prompt_tokens":${prompt},"completion_tokens":${completion},"total_tokens":${prompt + completion}`;
+  return `{"id":"chatcmpl-${name}","object":"chat.completion","created":${created},"model":${model},"choices":[${choice}],"usage":{${counts}}}`;
 }
 
 /** A JSON object with one more field at its end; all else of it stays to the letter. */

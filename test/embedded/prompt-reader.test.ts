@@ -80,7 +80,7 @@ t.test('reads a digest in the place of the passages', (t) => {
     passageOrder: null,
     digest: 'Old </digest> [mill#0].',
   });
-  t.same(readPrompt([{ role: 'user', text: String(messages[0]?.content) }]), {
+  t.same(readPrompt([{ role: 'user', text: String(messages?.[0]?.content) }]), {
     question: 'How old?',
     isCitationAsked: false,
     passages: [{ label: '', title: '', text: 'Old </digest> [mill#0].\n' }],

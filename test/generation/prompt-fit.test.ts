@@ -158,7 +158,12 @@ t.test('an OpenAI line has its own limit, and only its passages are cut', async 
   const { server, run } = await setup(t);
   server.respond(strictServer(1_024, 4));
   const messages = [{ role: 'user', content: 'What?' }];
-  const request = { shape: 'openai', query: 'What?', body: { messages, max_tokens: 500 } } as const;
+  const request = {
+    shape: 'openai',
+    url: '/v1/chat/completions',
+    query: 'What?',
+    body: { messages, max_tokens: 500 },
+  } as const;
   const outcome = await run({
     contextTokens: 1_024,
     request,
@@ -200,7 +205,11 @@ t.test('learns from what servers count, and from no count that cannot be', async
     { type: 'text', text: WORDS.repeat(50) },
   ];
   const body = { messages: [{ role: 'user', content: image }] };
-  t.equal(await learned(5_000, { request: { shape: 'openai', query: 'x', body } }), undefined, 'an image');
+  t.equal(
+    await learned(5_000, { request: { shape: 'openai', url: '/v1/chat/completions', query: 'x', body } }),
+    undefined,
+    'an image',
+  );
 });
 
 const anyPassage = fc.record({

@@ -229,6 +229,15 @@ t.test('a line that its only server refuses fails at once', async (t) => {
   t.match(world.records, [{ body: { generation: { attempts: 1 }, error: { code: 'generation_rejected' } } }]);
 });
 
+t.test('the record of a refused line has what its last server said of it', async (t) => {
+  const world = await setup(t, { names: ['a'] });
+  const refusal = { status: 422, body: '{"error":{}}' };
+  world.respond = () => ({ ...failure('request'), refusal });
+  world.dispatcher.add(work(1));
+  await world.ended(1);
+  t.match(world.records, [{ response: refusal, body: { error: { code: 'generation_rejected' } } }]);
+});
+
 t.test('a line that nobody takes is tried at three endpoints at most', async (t) => {
   const world = await setup(t, { names: ['a', 'b', 'c', 'd'] });
   world.respond = () => failure('request');
