@@ -216,6 +216,22 @@ t.test('with retrieval, the sources of an answer stand under "ragmill" in its bo
   t.notOk('ragmill' in (bare?.response?.body ?? {}));
 });
 
+t.test('completions and embeddings are passed on as they are, and so are their responses', async (t) => {
+  const ways = [
+    ['/v1/completions', { prompt: 'Once upon' }, { object: 'text_completion' }],
+    ['/v1/embeddings', { input: ['one', 'two'] }, { data: [{ embedding: [0.25, -1] }, { index: 1 }] }],
+  ] as const;
+  for (const [url, body, response] of ways) {
+    const line = { custom_id: 'a', method: 'POST', url, body: { model: 'fake-model', ...body } };
+    const { id } = await client.run(JSON.stringify(line), { endpoint: url });
+    const batch = await client.ended(id);
+    t.equal(batch.endpoint, url);
+    const entry = (await client.entries(batch.output_file_id)).get('a');
+    t.match(entry?.response, { status_code: 200, body: response });
+    t.notOk('ragmill' in (entry?.response?.body ?? {}));
+  }
+});
+
 t.test('options: defaults, over them those of the metadata, over them those of ragmill', async (t) => {
   const template = `{context}${'x'.repeat(600)}{question}`;
   const { id } = await client.run([chatLine('a', 'one')], {

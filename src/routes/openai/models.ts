@@ -4,6 +4,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { RagmillError } from '../../errors.ts';
+import type { Endpoint } from '../../gpu-pool/endpoint.ts';
 import type { Services } from '../services.ts';
 import { envelopeRef } from './envelope.ts';
 
@@ -49,11 +50,18 @@ export function registerModels(scope: FastifyInstance, services: Services): void
 /** Each once, however many endpoints serve it. */
 function servedModels({ pool, startedAt: created }: Services): Static<typeof modelSchema>[] {
   const models = new Map<string, Static<typeof modelSchema>>();
-  for (const { phase, kind, models: served } of pool.endpoints) {
-    if (phase !== 'up') continue;
-    for (const id of served.ids) {
-      if (!models.has(id)) models.set(id, { id, object: 'model', created, owned_by: kind ?? 'unknown' });
+  for (const endpoint of pool.endpoints) {
+    if (endpoint.phase !== 'up') continue;
+    const owned_by = endpoint.kind ?? 'generic';
+    for (const id of modelsOf(endpoint)) {
+      if (!models.has(id)) models.set(id, { id, object: 'model', created, owned_by });
     }
   }
   return [...models.values()];
+}
+
+/** Those that the server lists, for chats or not, and the one that the settings name for it. */
+function modelsOf({ report, models }: Endpoint): string[] {
+  const listed = report === null ? [] : [...report.models, ...report.otherModels].map(({ id }) => id);
+  return models.default === null ? listed : [models.default, ...listed];
 }
