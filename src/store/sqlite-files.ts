@@ -73,7 +73,11 @@ export class SqliteFiles {
     );
     if (!row) return null;
     if (row.is_checked === 1) return 'in_use';
-    this.#sql.run("UPDATE files SET status = 'deleting' WHERE key = ?", Number(row.key));
+    this.#sql.run(
+      "UPDATE files SET status = 'deleting', expires_at = ? WHERE key = ?",
+      nowSeconds,
+      Number(row.key),
+    );
     return 'deleted';
   }
 

@@ -21,8 +21,8 @@ const SLICES = [
   ['chunks', SLICE_CHUNKS],
 ] as const;
 
-/** A deleted file is remembered as long as a batch: pages go on after it. */
-const DROP_OLD_FILES = `DELETE FROM files WHERE status = 'deleted' AND created_at < (SELECT max(created_at) FROM files) - ?`;
+/** A deleted file is remembered for a while, too: pages of a list go on after it. */
+const DROP_OLD_FILES = `DELETE FROM files WHERE status = 'deleted' AND expires_at < (SELECT max(created_at) FROM files) - ?`;
 
 export class SqliteSweeper {
   readonly #database: DatabaseSync;

@@ -133,25 +133,34 @@ export interface Store extends RankZero {
   abandonFile(id: string): Promise<void>;
   /** An uploaded file, or one that a batch's results are read as; null: there is none, or nothing stands in it yet. */
   getFile(id: string): Promise<StoredFile | null>;
-  /** Throws `file_not_found` for an unknown `after`. */
+  /** Throws `file_not_found` for an unknown `after`; after one that was deleted lately the page goes on. */
   listFiles(page: FilePage): Promise<{ files: StoredFile[]; hasMore: boolean }>;
-  /** A piece of an uploaded file; null: it has no such piece. */
+  /**
+   * A piece of an uploaded file; null: it has no such piece. While a batch is being made of the file it is read on
+   * after its time, too.
+   */
   readFilePiece(id: string, number: number): Promise<Buffer | null>;
   /**
    * Gone at once for everybody. `in_use`: a batch is being made of it, or is still adding to it. Deleting the results of
    * a batch as a file leaves the batch as it is.
    */
   deleteFile(id: string): Promise<'deleted' | 'in_use' | null>;
-  /** Removes the files whose time is over by now. */
+  /** Removes the files whose time is over by now, but for those that a batch is being made of. */
   expireFiles(): Promise<void>;
 
   /** A batch that is `validating`; its window runs from now on. Throws `file_not_found`. */
   createFileBatch(id: string, batch: NewFileBatch): Promise<Batch>;
   /** Ids of the batches that are `validating`, oldest first. */
   validatingBatches(): Promise<string[]>;
-  /** Drops the chunks of a validating batch: its check begins anew. Chunks are added as to an upload. */
+  /**
+   * Drops the chunks of a validating batch: its check begins anew. Chunks are added as to an upload; both throw
+   * `upload_incomplete` when the batch is no longer validating.
+   */
   restartValidation(batchId: string): Promise<void>;
-  /** Lets a validating batch run; in any other status it is left as it is. `inputBytes`: of the file. */
+  /**
+   * Lets a validating batch run; in any other status it is left as it is. `inputBytes`: of the file. Throws
+   * `empty_upload` when it has no line.
+   */
   passValidation(batchId: string, inputBytes: number): Promise<Batch | null>;
   /** Ends a validating batch as `failed`, and drops its chunks; in any other status it is left as it is. */
   failValidation(batchId: string, errors: readonly ValidationError[]): Promise<Batch | null>;

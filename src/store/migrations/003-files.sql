@@ -7,7 +7,7 @@ CREATE TABLE files (
   filename   TEXT,
   bytes      INTEGER NOT NULL DEFAULT 0,
   created_at INTEGER NOT NULL,
-  expires_at INTEGER                            -- Unix seconds; NULL: never
+  expires_at INTEGER                            -- Unix seconds; NULL: never; of a deleted file: when it went
 ) STRICT;
 CREATE INDEX files_removing ON files (key) WHERE status IN ('discarding', 'deleting');
 CREATE INDEX files_expiring ON files (expires_at) WHERE expires_at IS NOT NULL AND status = 'stored';
