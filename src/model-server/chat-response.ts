@@ -95,7 +95,7 @@ function emptyAnswer(finishReason: string | null): ModelFailure {
 
 const TOOL_CALL = modelFailure(
   'ambiguous',
-  'the model called a tool instead of answering, and tool calls are not supported: leave "tools" out of the line, or set its "tool_choice" to "none"',
+  'the model called a tool instead of answering the question; only a line in the shape of OpenAI may be answered so',
   { code: 'empty_answer', isToolCall: true },
 );
 

@@ -182,6 +182,16 @@ t.test('any other trouble is that of streamed calls', async (t) => {
   t.match(await forward(REQUEST), { class: 'hard', isRefused: true });
 });
 
+t.test('an answer over the size limit is none, and its connection is closed', async (t) => {
+  const { server, forward } = await startClient(t);
+  server.respond(says(JSON.stringify({ choices: [{ text: 'x'.repeat(17 * 1024 * 1024) }] })));
+  t.match(await forward('{}', { url: '/v1/completions' }), {
+    code: 'generation_invalid',
+    message: /size limit/,
+  });
+  await server.until(() => server.connections === 0);
+});
+
 t.test('cancelling closes the connection', async (t) => {
   const { server, forward } = await startClient(t);
   server.respond({ kind: 'answer', hold: true });

@@ -235,7 +235,9 @@ t.test('the record of a refused line has what its last server said of it', async
   world.respond = () => ({ ...failure('request'), refusal });
   world.dispatcher.add(work(1));
   await world.ended(1);
-  t.match(world.records, [{ response: refusal, body: { error: { code: 'generation_rejected' } } }]);
+  t.match(world.records, [
+    { record: { response: refusal }, body: { error: { code: 'generation_rejected' } } },
+  ]);
 });
 
 t.test('a line that nobody takes is tried at three endpoints at most', async (t) => {
