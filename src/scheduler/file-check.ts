@@ -32,6 +32,9 @@ export interface FileCheckOptions {
 /** Wait before what failed is tried again, in milliseconds. */
 const RETRY_INTERVAL_MS = 1_000;
 
+/** What nobody expected is the file's own trouble when it comes again. */
+const UNEXPECTED_TRIES = 3;
+
 /** Chunks of at most 1 MiB between two looks at the room that is left. */
 const CHUNKS_PER_ROOM_CHECK = 8;
 
@@ -39,6 +42,8 @@ export class FileCheck {
   readonly #options: FileCheckOptions;
   readonly #stopped = new AbortController();
   readonly #trouble: StoreTrouble;
+  /** By batch: how often its check has ended in a way that nobody expected. */
+  readonly #surprises = new Map<string, number>();
   #running: Promise<void> | null = null;
   /** There may be a batch that was not there at the last look. */
   #isNudged = false;
@@ -70,14 +75,16 @@ export class FileCheck {
     const { signal } = this.#stopped;
     while (!signal.aborted) {
       this.#isNudged = false;
+      let id: string | undefined;
       try {
-        const [id] = await this.#options.store.validatingBatches();
+        [id] = await this.#options.store.validatingBatches();
         if (id !== undefined) await this.#check(id);
         this.#trouble.worked();
         if (id === undefined) await this.#nudged();
       } catch (error) {
         if (signal.aborted) return;
         this.#trouble.failed(error);
+        if (id !== undefined && isUnexpected(error)) await this.#surprised(id);
         await this.#options.clock.sleep(RETRY_INTERVAL_MS, signal).catch(() => {});
       }
     }
@@ -88,6 +95,15 @@ export class FileCheck {
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
     });
+  }
+
+  /** One file that cannot be checked must not stand in the way of all others. */
+  async #surprised(batchId: string): Promise<void> {
+    const tries = (this.#surprises.get(batchId) ?? 0) + 1;
+    this.#surprises.set(batchId, tries);
+    if (tries < UNEXPECTED_TRIES) return;
+    this.#surprises.delete(batchId);
+    await this.#fail(batchId, [UNCHECKED]).catch((error) => this.#trouble.failed(error));
   }
 
   async #check(batchId: string): Promise<void> {
@@ -194,6 +210,17 @@ class CheckedChunks {
 function gone(): RagmillError {
   return new RagmillError('upload_incomplete', 'The batch is not being checked any more.');
 }
+
+function isUnexpected(error: unknown): boolean {
+  return !(error instanceof RagmillError) || error.code === 'internal_error';
+}
+
+const UNCHECKED: ValidationError = {
+  code: 'internal_error',
+  message: 'The file could not be checked; the log of the service says why.',
+  param: null,
+  line: null,
+};
 
 const EMPTY_FILE: ValidationError = {
   code: 'empty_file',

@@ -291,6 +291,19 @@ t.test('Error: every way to go wrong has the envelope, its type and the id of th
   }
 });
 
+t.test(
+  'Error: a file that a batch is being made of is in use, and asking again would not help',
+  async (t) => {
+    const { input_file_id, id } = await made();
+    const { status, headers, body } = await ask(`/files/${input_file_id}`, { method: 'DELETE' });
+    t.equal(status, 409);
+    t.equal(headers.get('x-should-retry'), 'false');
+    t.match(body, { error: { type: 'invalid_request_error', code: 'file_in_use', message: /in use/ } });
+    await ask(`/batches/${id}/cancel`, { method: 'POST' });
+    t.equal((await ask(`/files/${input_file_id}`, { method: 'DELETE' })).status, 200);
+  },
+);
+
 t.test('Error: what is our own trouble is a server_error, what is too much a rate_limit_error', async (t) => {
   const stopping = await startIntake(t, { draining: AbortSignal.abort() });
   t.match(await uploaded(stopping), { error: { type: 'server_error', code: 'shutting_down', param: null } });

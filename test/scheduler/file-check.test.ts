@@ -9,7 +9,7 @@ import type { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { systemClock } from '../../src/time.ts';
 import { options } from '../fakes/batch-fixtures.ts';
 import { recordingLog } from '../fakes/recording-log.ts';
-import { scratchStore } from '../fakes/scratch-store.ts';
+import { altered, scratchStore } from '../fakes/scratch-store.ts';
 import { until } from '../fakes/until.ts';
 
 const metrics = createMetrics('0.0.0');
@@ -47,7 +47,7 @@ async function batchOf(store: SqliteStore, text: string, pieceBytes = 1_000_000)
 
 const LIMITS: UploadLimits = { maxBatchLines: 10_000, maxBatchBytes: 1, maxLineBytes: 100_000 };
 
-function checkOf(store: SqliteStore, altered: Partial<ConstructorParameters<typeof FileCheck>[0]> = {}) {
+function checkOf(store: SqliteStore, settings: Partial<ConstructorParameters<typeof FileCheck>[0]> = {}) {
   const passed: string[] = [];
   const check = new FileCheck({
     store,
@@ -58,7 +58,7 @@ function checkOf(store: SqliteStore, altered: Partial<ConstructorParameters<type
     metrics,
     clock: systemClock,
     log: recordingLog().log,
-    ...altered,
+    ...settings,
   });
   t.teardown(() => check.stop());
   return { check, passed };
@@ -172,6 +172,36 @@ t.test('a full disk fails no batch: the check waits, and goes on', async (t) => 
   await checked(store, id);
   t.match(await store.getBatch(id), { status: 'in_progress', total: 1 });
   await until('the log to say so', () => JSON.stringify(said).includes('works again'));
+});
+
+t.test('a file that cannot be checked does not stand in the way of others for ever', async (t) => {
+  const store = await scratchStore(t);
+  const broken = await batchOf(store, line('a'));
+  const next = await batchOf(store, line('b'));
+  const fileId = (await store.getBatch(broken))?.inputFileId;
+  const clock = {
+    ...systemClock,
+    sleep: (_ms: number, signal?: AbortSignal) => systemClock.sleep(1, signal),
+  };
+  let tries = 0;
+  const { check } = checkOf(store, {
+    clock,
+    store: altered(store, {
+      async readFilePiece(id, number) {
+        if (id !== fileId) return store.readFilePiece(id, number);
+        tries += 1;
+        throw new Error('nobody expected this');
+      },
+    }),
+  });
+  check.start();
+  await checked(store, next);
+  t.equal(tries, 3);
+  t.match(await store.getBatch(broken), {
+    status: 'failed',
+    errors: [{ code: 'internal_error', line: null }],
+  });
+  t.equal((await store.getBatch(next))?.status, 'in_progress');
 });
 
 t.test('a batch that is cancelled or deleted meanwhile is let go', async (t) => {

@@ -33,6 +33,7 @@ t.test('a file comes back as it was sent, byte by byte', async (t) => {
   t.equal(answer.headers.get('content-length'), String(bytes.length));
   t.ok(Buffer.from(await answer.arrayBuffer()).equals(bytes));
   t.same(await client.api.files.retrieve(file.id), file);
+  t.same(await client.api.files.waitForProcessing(file.id), file);
 });
 
 t.test('an empty file is one', async (t) => {
@@ -72,6 +73,17 @@ t.test('the results of a batch are deleted as a file, and the batch stays', asyn
   t.equal(outputs[0]?.bytes, content.byteLength);
   await client.api.files.delete(String(output_file_id));
   t.equal((await client.api.batches.retrieve(id)).output_file_id, null);
+});
+
+t.test('results that are kept for a while only', async (t) => {
+  await service.ready();
+  const { id } = await client.run([chatLine('a', 'one')], {
+    metadata: { rag_mode: 'off' },
+    output_expires_after: { anchor: 'created_at', seconds: 7200 },
+  });
+  const { output_file_id, completed_at } = await client.ended(id);
+  const file = await client.api.files.retrieve(String(output_file_id));
+  t.equal(file.expires_at, Number(completed_at) + 7200);
 });
 
 t.test('a life of its own', async (t) => {
