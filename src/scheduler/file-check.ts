@@ -134,7 +134,7 @@ export class FileCheck {
     const [first] = errors;
     this.#options.metrics.batches.inc({ status: 'failed' });
     this.#options.log.warn(
-      { batch: batchId, errors: errors.length, first },
+      { batch: batchId, errors: errors.length, code: first?.code, line: first?.line },
       'file checked: its batch has failed',
     );
   }

@@ -109,3 +109,13 @@ t.test('ended batches are deleted after their retention time, and kept for ever 
   t.same(short.deleted, ['old1', 'old2']);
   t.equal(short.cutoff(), inSeconds(short.clock, -2 * 3600));
 });
+
+t.test('files go when their time is over, whether batches are kept or not', async (t) => {
+  const { clock, start, sweeps } = setup(0);
+  await start();
+  t.equal(sweeps(), 1);
+  await clock.advance(59_000);
+  t.equal(sweeps(), 1);
+  await clock.advance(61_000);
+  t.equal(sweeps(), 3);
+});
