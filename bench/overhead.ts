@@ -6,7 +6,7 @@
 //             then --bullmq=<folder>. Redis writes its log to the disk once a second; the service commits before it answers
 //   retrieve  with retrieval, beside a bare loop that asks the service's own Chroma for the same vectors
 //
-//   npm run bench:overhead [-- --parts=off,retrieve --lines=10000 --questions=1500 --rounds=3 --concurrency=64
+//   npm run bench:overhead [-- --parts=off,retrieve --lines=20000 --questions=1500 --rounds=3 --concurrency=64
 //     --bullmq=<folder> --json=<file>]
 //   npm run bench:overhead -- --profile=<folder>   where the service's processor time goes with rag_mode=off, and no more
 
@@ -36,14 +36,14 @@ const VECTORS_A_CALL = 64;
 const CHROMA_CALLS = 2;
 /** Times the processor time of the bare loop. */
 const RATIO_MAX = 3;
-const WARM_UP_LINES = 10_000;
+const WARM_UP_LINES = 40_000;
 /** Files that the bare loop answers while the service answers one: what lasts less than a second is measured badly. */
 const BARE_FILES = 4;
 
 const { values } = parseArgs({
   options: {
     parts: { type: 'string', default: 'off,retrieve' },
-    lines: { type: 'string', default: '10000' },
+    lines: { type: 'string', default: '20000' },
     questions: { type: 'string', default: '1500' },
     chunks: { type: 'string', default: '2000' },
     rounds: { type: 'string', default: '3' },

@@ -43,10 +43,21 @@ export async function openPool(
     tryOut: ({ url: endpointUrl, kind, models }, signal) => {
       const timeoutMs = kind === 'ollama' ? LOADING_TRIAL_TIMEOUT_MS : TRIAL_TIMEOUT_MS;
       const limits = { totalTimeoutMs: timeoutMs, firstTokenTimeoutMs: timeoutMs, stallTimeoutMs: timeoutMs };
+      const names = {
+        endpointUrl,
+        apiKey,
+        serverKind: kind ?? 'generic',
+        requestId: newRequestId(),
+      } as const;
+      const { model, chats } = models.toTry ?? { model: '', chats: true };
+      if (!chats) {
+        const body = { model, input: 'OK.' };
+        const sent = { body, bodyJson: JSON.stringify(body), model, url: '/v1/embeddings' } as const;
+        return client.forward({ ...names, ...sent, totalTimeoutMs: timeoutMs }, signal);
+      }
       const messages = [{ role: 'user', content: 'Say OK.' }];
-      const body = { model: models.default ?? '', messages, max_tokens: 1, temperature: 0 };
-      const names = { serverKind: kind ?? 'generic', requestId: newRequestId() };
-      return client.chatCompletion({ endpointUrl, apiKey, body, ...names, ...limits }, signal);
+      const body = { model, messages, max_tokens: 1, temperature: 0 };
+      return client.chatCompletion({ ...names, body, ...limits }, signal);
     },
     clock,
     log,

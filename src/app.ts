@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import type { FastifyInstance } from 'fastify';
 import { CollectionSide, type Surroundings, usesDefaultCorpus } from './app-collection.ts';
 import { hintAtUsualPorts, howToGoOn, openPool } from './app-endpoints.ts';
-import { intakeServices } from './app-intake.ts';
+import { intakeServices, openFileCheck } from './app-intake.ts';
 import { refreshGauges } from './app-metrics.ts';
 import { degradedPool, stageSettings, waitingAtPool } from './app-stages.ts';
 import type { Settings } from './config.ts';
@@ -21,10 +21,11 @@ import { createMetrics, type Metrics } from './metrics.ts';
 import { isLoopback } from './routes/access-guard.ts';
 import { createHttpServer } from './routes/http-server.ts';
 import type { Readiness, Services } from './routes/services.ts';
+import type { FileCheck } from './scheduler/file-check.ts';
 import { Planner } from './scheduler/planner.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
 import { SqliteStore } from './store/sqlite-store.ts';
-import type { Clock } from './time.ts';
+import { type Clock, unixSeconds } from './time.ts';
 
 export interface App {
   /** Where it listens. */
@@ -86,6 +87,7 @@ export async function startApp(around: Surroundings): Promise<App> {
       'stopping: running answers have their grace, a second signal ends at once',
     );
     try {
+      await parts.fileCheck.stop();
       await parts.scheduler.stop(graceMs);
     } finally {
       closing.abort(reason);
@@ -112,6 +114,7 @@ interface Parts {
   readonly pool: GpuPool;
   readonly collection: CollectionSide;
   readonly scheduler: Scheduler;
+  readonly fileCheck: FileCheck;
 }
 
 async function openParts(around: Surroundings, opened: AsyncDisposableStack): Promise<Parts> {
@@ -141,7 +144,8 @@ async function openParts(around: Surroundings, opened: AsyncDisposableStack): Pr
     log,
   });
   collection.onChange = () => scheduler.collectionChanged();
-  return { metrics, store, pool, collection, scheduler };
+  const fileCheck = openFileCheck(settings, { store, scheduler, pool, metrics, clock, log });
+  return { metrics, store, pool, collection, scheduler, fileCheck };
 }
 
 function servicesOf(
@@ -150,10 +154,11 @@ function servicesOf(
   stops: { readonly draining: AbortSignal; readonly closing: AbortSignal },
 ): Services {
   const { settings, clock } = around;
-  const { store, scheduler, metrics, collection, pool } = parts;
+  const { store, scheduler, fileCheck, metrics, collection, pool } = parts;
   return {
     store,
     scheduler,
+    fileCheck,
     collection,
     pool,
     metrics,
@@ -168,6 +173,7 @@ function servicesOf(
     defaultSystemPrompt: DEFAULT_SYSTEM_PROMPT,
     ...intakeServices(settings, store, scheduler),
     clock,
+    startedAt: unixSeconds(clock),
     ...stops,
   };
 }
@@ -179,10 +185,11 @@ async function bringUp(
   resources: AsyncDisposableStack,
   signal: AbortSignal,
 ): Promise<Error | null> {
-  const { collection, pool, scheduler } = parts;
+  const { collection, pool, scheduler, fileCheck } = parts;
   try {
     scheduler.start();
-    const scanned = pool.start();
+    // Which models there are is known when all have been looked at; the collection need not be there.
+    const scanned = pool.start().then(() => fileCheck.start());
     await collection.open(parts.store, signal, resources);
     await scanned;
     pool.open();

@@ -177,7 +177,7 @@ export const settingsSchema = Type.Object({
     minimum: 0,
     maximum: 1_000_000,
     default: 0,
-    description: 'How long ended batches are kept; 0: until they are deleted',
+    description: 'How long ended batches and uploaded files are kept; 0: until they are deleted',
   }),
   SHUTDOWN_GRACE_MS: milliseconds(25_000, 'Time for a whole stop, most of it for running generations'),
 });

@@ -12,10 +12,13 @@ export const catalogue = {
   collection_busy: { status: 409, title: 'The collection is in use or being built' },
   collection_read_only: { status: 409, title: 'The collection is not ours to reset' },
   endpoint_not_found: { status: 404, title: 'No such endpoint' },
+  file_not_found: { status: 404, title: 'No such file' },
+  file_in_use: { status: 409, title: 'The file is in use' },
   line_not_found: { status: 404, title: 'No such line' },
   upload_stalled: { status: 408, title: 'The upload is too slow' },
   batch_finished: { status: 409, title: 'The batch has already ended' },
   batch_not_finished: { status: 409, title: 'The batch has not ended yet' },
+  batch_validating: { status: 409, title: 'The lines of the batch are still being checked' },
   idempotency_key_running: { status: 409, title: 'An upload with this Idempotency-Key is under way' },
   batch_deleted: { status: 410, title: 'The batch was deleted' },
   too_large: { status: 413, title: 'The upload is over a limit' },
@@ -101,14 +104,18 @@ export type ErrorCode = keyof typeof catalogue;
 /** One bad line of an upload, as the answer lists it. */
 export interface LineProblem {
   readonly line: number;
-  readonly code: ErrorCode;
+  /** Of the catalogue, or of those that OpenAI's batches have. */
+  readonly code: string;
   readonly message: string;
+  /** The field of the line that is wrong, where that is told apart. */
+  readonly param?: string | null;
 }
 
 interface ErrorDetails {
   readonly cause?: unknown;
   readonly lines?: readonly LineProblem[];
   readonly mayPass?: boolean;
+  readonly param?: string;
 }
 
 /** An error with a code from the catalogue. `message` says what is wrong, where, and what to do. */
@@ -118,12 +125,15 @@ export class RagmillError extends Error {
   readonly lines: readonly LineProblem[];
   /** The same request may succeed later, where the code means so; false: it has to be another one. */
   readonly mayPass: boolean;
+  /** The field of the request that is wrong; null: none by itself, or it is not told apart. */
+  readonly param: string | null;
 
   constructor(code: ErrorCode, message: string, options: ErrorDetails = {}) {
     super(message, options.cause === undefined ? {} : { cause: options.cause });
     this.code = code;
     this.lines = options.lines ?? [];
     this.mayPass = options.mayPass ?? true;
+    this.param = options.param ?? null;
   }
 
   get status(): number {

@@ -118,7 +118,8 @@ function collectionMetrics(registry: Registry) {
 
 /** All label sets that are known beforehand. */
 function beginAtZero(metrics: Metrics): void {
-  for (const status of ['created', 'completed', 'cancelled', 'expired']) metrics.batches.inc({ status }, 0);
+  for (const status of ['created', 'completed', 'failed', 'cancelled', 'expired'])
+    metrics.batches.inc({ status }, 0);
   metrics.lines.inc({ outcome: 'succeeded', code: 'none' }, 0);
   for (const outcome of ['success', 'soft_failure', 'hard_failure']) metrics.ragOutcomes.inc({ outcome }, 0);
   for (const reason of ['room', 'model_server', 'retry', 'retrieval'])

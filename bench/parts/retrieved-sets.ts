@@ -3,7 +3,7 @@
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import type { Passage } from '../../src/domain/passage.ts';
-import { buildChatBody, DEFAULT_SYSTEM_PROMPT } from '../../src/generation/prompt.ts';
+import { buildRequestBody, DEFAULT_SYSTEM_PROMPT } from '../../src/generation/prompt.ts';
 import { MODEL } from './slot-model-bytes.ts';
 import { type Prompt, promptOf } from './slot-prompt.ts';
 
@@ -36,7 +36,7 @@ function passageOf(documentId: string, text: string | undefined, distance: numbe
 
 /** The prompt of a line of the default form, with its passages in this order, as a server reads it. */
 export function promptFor(query: string, passages: readonly Passage[]): Prompt {
-  const { messages } = buildChatBody({
+  const { messages } = buildRequestBody({
     model: MODEL,
     request: { shape: 'native', query },
     systemPrompt: DEFAULT_SYSTEM_PROMPT,
@@ -47,5 +47,5 @@ export function promptFor(query: string, passages: readonly Passage[]): Prompt {
     passages,
     digest: null,
   });
-  return promptOf(messages);
+  return promptOf(messages ?? []);
 }

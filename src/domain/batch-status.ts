@@ -1,12 +1,16 @@
 // The statuses of a batch and every legal way between them; drawn in docs/state.md.
 
 /**
+ * - validating: the lines of a file are checked; nothing runs before all of them are.
+ * - failed: the check has found something wrong. Only a validating batch fails.
  * - in_progress: lines are claimed and run.
  * - paused: started lines finish, nothing new starts.
  * - finalizing: the deadline has passed, open lines get their `expired` records.
  * - cancelling: open lines get their `cancelled` records.
  */
 export type BatchStatus =
+  | 'validating'
+  | 'failed'
   | 'in_progress'
   | 'paused'
   | 'finalizing'
@@ -15,10 +19,12 @@ export type BatchStatus =
   | 'cancelled'
   | 'expired';
 
-/** What can happen to a batch. `finish`: its last open line got its record. */
-export type BatchEvent = 'pause' | 'resume' | 'cancel' | 'expire' | 'finish' | 'retry';
+/** What can happen to a batch. `begin`, `fail`: its check has ended. `finish`: its last open line got its record. */
+export type BatchEvent = 'begin' | 'fail' | 'pause' | 'resume' | 'cancel' | 'expire' | 'finish' | 'retry';
 
 const TRANSITIONS: Readonly<Record<BatchStatus, Readonly<Partial<Record<BatchEvent, BatchStatus>>>>> = {
+  validating: { begin: 'in_progress', fail: 'failed', cancel: 'cancelled' },
+  failed: {},
   in_progress: { pause: 'paused', cancel: 'cancelling', expire: 'finalizing', finish: 'completed' },
   paused: { resume: 'in_progress', cancel: 'cancelling', expire: 'finalizing', finish: 'completed' },
   finalizing: { finish: 'expired' },
@@ -35,9 +41,9 @@ export function nextStatus(status: BatchStatus, event: BatchEvent): BatchStatus 
   return TRANSITIONS[status][event] ?? null;
 }
 
-/** Statuses that only a retry leaves: every line has its record. */
+/** Statuses that only a retry leaves, if anything does: every line that was taken in has its record. */
 export function isTerminal(status: BatchStatus): boolean {
-  return nextStatus(status, 'retry') !== null;
+  return status === 'failed' || nextStatus(status, 'retry') !== null;
 }
 
 /** How the open lines of a batch end without running; null: they run. */

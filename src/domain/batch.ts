@@ -1,6 +1,7 @@
 // A batch: one upload and the work on it.
 
 import type { BatchStatus } from './batch-status.ts';
+import type { OpenaiEndpoint } from './line.ts';
 import type { BatchOptions } from './options.ts';
 
 /** Where the lines of a batch stand, by their current records. The sum is the batch's total at every moment. */
@@ -24,6 +25,8 @@ interface UsageTotals {
   readonly completionTokens: number;
   /** Tokens served from prefix caches, as far as servers report them. */
   readonly cachedTokens: number;
+  /** Tokens of reasoning, as far as servers report them. */
+  readonly reasoningTokens: number;
 }
 
 /** Why a batch stands still, for programs and for people. */
@@ -32,13 +35,34 @@ export interface PauseReason {
   readonly message: string;
 }
 
+/** Why a batch from a file could not begin. `line`: 1-based; null: it is about no line. */
+export interface ValidationError {
+  readonly code: string;
+  readonly message: string;
+  readonly param: string | null;
+  readonly line: number | null;
+}
+
 export interface Batch {
   readonly id: string;
   readonly status: BatchStatus;
   readonly options: BatchOptions;
   readonly metadata: Readonly<Record<string, string>> | null;
+  /** What all its lines ask for; uploads of ragmill's own kind are chat completions. */
+  readonly endpoint: OpenaiEndpoint;
+  /** The file that it was made from; null: it was uploaded as it is. */
+  readonly inputFileId: string | null;
+  /** Why it has failed; null: it has not. */
+  readonly errors: readonly ValidationError[] | null;
+  /** Size of what its lines that succeeded are read as, in bytes; null: that file was deleted or expired, or never was. */
+  readonly outputBytes: number | null;
+  /** The same for all others that have ended. */
+  readonly errorBytes: number | null;
+  /** Unix seconds at which those files go; null: with the batch. */
+  readonly resultFilesExpireAt: number | null;
   /** Unix seconds; null until it happens. */
   readonly createdAt: number;
+  readonly inProgressAt: number | null;
   readonly cancellingAt: number | null;
   readonly finalizingAt: number | null;
   /** Unix seconds at which the status became terminal. */

@@ -22,8 +22,10 @@ export interface ModelFailure {
   readonly isRefused?: true;
   /** The connection broke in the middle of the answer: so ends a server that dies, but not only that. */
   readonly isBroken?: true;
-  /** In the place of an answer the model has called a tool. */
+  /** In the place of an answer to a question the model has called a tool. */
   readonly isToolCall?: true;
+  /** How a server refused a request in OpenAI's shape: what it answered, in one line of JSON. */
+  readonly refusal?: { readonly status: number; readonly body: string };
   /** The prompt is longer than the server allows. */
   readonly tooLong?: LengthRefusal;
 }

@@ -40,15 +40,21 @@ export interface TokenUsage {
   readonly promptTokens: number | null;
   readonly completionTokens: number | null;
   readonly cachedTokens: number | null;
+  /** Of the completion tokens. */
+  readonly reasoningTokens: number | null;
 }
 
 /** A whole answer, as a model server gives it. */
 export interface ModelAnswer {
   readonly kind: 'success';
+  /** Empty where a request in OpenAI's shape is answered by something else than text: tool calls, vectors. */
   readonly answer: string;
   readonly model: string;
+  /** `stop` where the server has none to give: vectors have no end. */
   readonly finishReason: string;
   readonly usage: TokenUsage;
+  /** For a request in OpenAI's shape, the body of the response: JSON as it came, in one line; null for others. */
+  readonly response: string | null;
 }
 
 /** What is known of the prompt of a generation, however that ended. */

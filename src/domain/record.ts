@@ -52,6 +52,14 @@ export interface DigestDetails {
   readonly text: string | null;
 }
 
+/** The answer of a model server as it came, or its refusal. */
+export interface ServerResponse {
+  /** HTTP status. */
+  readonly status: number;
+  /** JSON in one line. */
+  readonly body: string;
+}
+
 /** A record on its way into the store, which gives it its seq. */
 export interface NewRecord {
   readonly line: number;
@@ -68,10 +76,21 @@ export interface NewRecord {
   readonly promptTokens: number;
   readonly completionTokens: number;
   readonly cachedTokens: number;
+  /** As far as servers report them. */
+  readonly reasoningTokens: number;
+  /** What the model server answered, for a line in OpenAI's shape: JSON as it came, in one line; null: nothing that counts. */
+  readonly response: ServerResponse | null;
+  /** Size of the line's entry in the batch's output or error file, with its newline. */
+  readonly fileBytes: number;
   /** null where the line never ran. */
   readonly details: RecordDetails | null;
   /** The result line as JSON, without its `seq`: `{"line":4,…}`. */
   readonly body: string;
+}
+
+/** A stored record with what it becomes in a file. */
+export interface StoredResponse extends StoredRecord {
+  readonly response: ServerResponse | null;
 }
 
 /** A stored record; its bytes never change. */

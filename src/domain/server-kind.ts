@@ -24,6 +24,8 @@ export interface ServerReport {
   readonly server: ServerKind;
   /** Its chat models; the one to take when nobody names one comes first. */
   readonly models: readonly ServedModel[];
+  /** Those that make vectors or scores: only who names one gets it. */
+  readonly otherModels: readonly ServedModel[];
   /** Requests that it can run at once; null: it does not say. */
   readonly maxRunning: number | null;
   /** Tokens that its KV cache holds; null: it does not say. */

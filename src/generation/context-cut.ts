@@ -2,11 +2,11 @@
 // is left is cut itself. Question, system prompt and template stay whole. The cut is a value that can be applied again.
 
 import type { ContextCut, Passage } from '../domain/passage.ts';
-import { buildChatBody, type ChatCompletionBody, type PromptTask, passageElement } from './prompt.ts';
+import { buildRequestBody, type PromptTask, passageElement, type RequestBody } from './prompt.ts';
 import { promptBytes } from './prompt-size.ts';
 
 export interface Prompt {
-  readonly body: ChatCompletionBody;
+  readonly body: RequestBody;
   /** null: all passages stand in it as they are. */
   readonly cut: ContextCut | null;
 }
@@ -16,7 +16,7 @@ const CHARACTERS_MIN = 100;
 const NOTHING: ContextCut = { passages: 0, characters: null };
 
 export function wholePrompt(task: PromptTask): Prompt {
-  return { body: buildChatBody(task), cut: null };
+  return { body: buildRequestBody(task), cut: null };
 }
 
 /** The prompt in at most so many bytes; null: not even without passages. */
@@ -29,12 +29,12 @@ export function promptWithin(task: PromptTask, maxBytes: number): Prompt | null 
   const sizes = task.passages.map((passage) => Buffer.byteLength(passageElement(passage)));
   const around = wholeBytes - sizes.reduce((sum, size) => sum + size + 1, -1);
   const cut = fitting(task.passages, sizes, maxBytes - around);
-  return cut.passages === 0 ? bare : { body: buildChatBody(cutTask(task, cut)), cut };
+  return cut.passages === 0 ? bare : { body: buildRequestBody(cutTask(task, cut)), cut };
 }
 
 /** The prompt without its passages. */
 export function promptWithout(task: PromptTask): Prompt {
-  return { body: buildChatBody(cutTask(task, NOTHING)), cut: NOTHING };
+  return { body: buildRequestBody(cutTask(task, NOTHING)), cut: NOTHING };
 }
 
 /** The passages that a cut leaves. */

@@ -13,6 +13,7 @@ import type { Logger } from 'pino';
 import { Piscina } from 'piscina';
 import type { GenerationOutcome, GenerationTask } from '../domain/generation.ts';
 import { cancelledFailure, modelFailure } from '../model-server/failures.ts';
+import type { CancelSignal } from '../model-server/model-server-client.ts';
 import { SlotTable } from './slot-table.ts';
 import { ThreadLink } from './thread-link.ts';
 import {
@@ -78,7 +79,7 @@ export class GenerationPool {
   /** Runs one generation in a thread. Aborting the signal ends it as cancelled; `onBegun`: its answer begins to come. */
   async generate(
     task: GenerationTask,
-    signal?: AbortSignal,
+    signal?: CancelSignal,
     onBegun?: () => void,
   ): Promise<GenerationOutcome> {
     if (this.#closing !== null || signal?.aborted) return cancelledFailure();

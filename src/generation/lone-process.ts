@@ -6,6 +6,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { GenerationOutcome, GenerationTask } from '../domain/generation.ts';
 import { cancelledFailure, modelFailure } from '../model-server/failures.ts';
+import type { CancelSignal } from '../model-server/model-server-client.ts';
 
 const PROGRAM = fileURLToPath(new URL('./lone-main.ts', import.meta.url));
 const DEATHS_MAX = 2;
@@ -25,7 +26,7 @@ interface LoneLog {
 /** Runs one generation; a line that ends its process twice ends as `poison`. */
 export async function generateAlone(
   task: GenerationTask,
-  signal: AbortSignal,
+  signal: CancelSignal,
   log: LoneLog,
 ): Promise<GenerationOutcome> {
   let how = '';
@@ -40,7 +41,7 @@ export async function generateAlone(
   return modelFailure('request', message, { code: 'poison' });
 }
 
-async function runOnce(task: GenerationTask, signal: AbortSignal): Promise<GenerationOutcome | Death> {
+async function runOnce(task: GenerationTask, signal: CancelSignal): Promise<GenerationOutcome | Death> {
   if (signal.aborted) return cancelledFailure();
   const child = fork(PROGRAM, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
   const { promise: stopped, resolve: stop } = Promise.withResolvers<GenerationOutcome>();

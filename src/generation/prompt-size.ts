@@ -4,7 +4,7 @@ import type { LengthRefusal } from '../domain/failure.ts';
 import type { GenerationTask } from '../domain/generation.ts';
 import type { ChatMessage } from '../domain/line.ts';
 import { leastTokens } from './context-truncation.ts';
-import { answerLimit, type ChatCompletionBody } from './prompt.ts';
+import { answerLimit, type RequestBody } from './prompt.ts';
 
 /** What chat templates add to a prompt, and to each message. */
 const PROMPT_TOKENS = 32;
@@ -25,29 +25,34 @@ const NEW_RATIO = 1.25;
 const LOOKED_INTO_EVERY = 16;
 
 /** UTF-8 bytes of the texts in it, and of its tools. */
-export function promptBytes({ messages, tools }: ChatCompletionBody): number {
+export function promptBytes(body: RequestBody): number {
+  const { tools } = body;
   const toolBytes = tools === undefined ? 0 : Buffer.byteLength(JSON.stringify(tools) ?? '');
-  return messages.flatMap(textsOf).reduce((sum, text) => sum + Buffer.byteLength(text), toolBytes);
+  return textsOfBody(body).reduce((sum, text) => sum + Buffer.byteLength(text), toolBytes);
 }
 
 export function estimatedTokens(bytes: number, bytesPerToken: number, messages: number): number {
   return Math.ceil(bytes / bytesPerToken) + PROMPT_TOKENS + messages * MESSAGE_TOKENS;
 }
 
+/** `maxTokens`: what is kept for the answer where the body sets no limit. */
+interface Room {
+  readonly contextTokens: number;
+  readonly bytesPerToken: number;
+  readonly maxTokens: number;
+}
+
 /** Bytes that a prompt may have; at most 0 where the answer leaves none. */
-export function budgetBytes(
-  body: ChatCompletionBody,
-  { contextTokens, bytesPerToken }: { readonly contextTokens: number; readonly bytesPerToken: number },
-): number {
-  const limit = answerLimit(body) ?? 0;
+export function budgetBytes(body: RequestBody, { contextTokens, bytesPerToken, maxTokens }: Room): number {
+  const limit = answerLimit(body) ?? maxTokens;
   const answer = limit < contextTokens ? limit : contextTokens * ANSWER_SHARE;
-  const room = contextTokens - answer - estimatedTokens(0, bytesPerToken, body.messages.length);
+  const room = contextTokens - answer - estimatedTokens(0, bytesPerToken, body.messages?.length ?? 1);
   return Math.floor(room * bytesPerToken * USED_SHARE);
 }
 
 /** Bytes a token of a prompt of which the server has counted the tokens; undefined: the count tells nothing. */
 export function measuredRatio(
-  body: ChatCompletionBody,
+  body: RequestBody,
   promptTokens: number | null,
   { id, bytesPerToken }: Pick<GenerationTask, 'id' | 'bytesPerToken'>,
 ): number | undefined {
@@ -57,30 +62,37 @@ export function measuredRatio(
   const ratio = bytes / promptTokens;
   if (ratio <= BYTES_PER_TOKEN_USUAL) return ratio;
   if (ratio < bytesPerToken * NEW_RATIO && id % LOOKED_INTO_EVERY !== 0) return undefined;
-  return leastTokens(body.messages.flatMap(textsOf)) <= promptTokens ? ratio : undefined;
+  return leastTokens(textsOfBody(body)) <= promptTokens ? ratio : undefined;
 }
 
 /** The same of a prompt that was refused for its length. */
 export function refusedRatio(
-  body: ChatCompletionBody,
+  body: RequestBody,
   { promptTokens }: LengthRefusal,
-  task: Pick<GenerationTask, 'id' | 'contextTokens' | 'bytesPerToken'>,
+  task: Pick<GenerationTask, 'id' | 'contextTokens' | 'bytesPerToken' | 'maxTokens'>,
 ): number | undefined {
   if (promptTokens !== null) return measuredRatio(body, promptTokens, task);
-  const { contextTokens, bytesPerToken } = task;
+  const { contextTokens, bytesPerToken, maxTokens } = task;
   if (contextTokens === null || !isText(body)) return undefined;
   // One that was sent although it did not seem to fit says nothing new.
-  return promptBytes(body) <= budgetBytes(body, { contextTokens, bytesPerToken })
+  return promptBytes(body) <= budgetBytes(body, { contextTokens, bytesPerToken, maxTokens })
     ? bytesPerToken * REFUSED_SHARE
     : undefined;
 }
 
 /** Images and tools have tokens, but no bytes that could be compared with them. */
-function isText({ messages, tools, functions }: ChatCompletionBody): boolean {
+function isText({ messages, prompt, input, tools, functions }: RequestBody): boolean {
   if (tools !== undefined || functions !== undefined) return false;
+  if (messages === undefined) return [prompt ?? input].flat().every((text) => typeof text === 'string');
   return messages.every(
     ({ content }) => typeof content === 'string' || (Array.isArray(content) && content.every(isTextPart)),
   );
+}
+
+/** Of its messages, or of what a completion goes on from or vectors are asked for. */
+function textsOfBody({ messages, prompt, input }: RequestBody): string[] {
+  if (messages !== undefined) return messages.flatMap(textsOf);
+  return [prompt ?? input].flat().filter((text) => typeof text === 'string');
 }
 
 function textsOf({ content }: ChatMessage): string[] {

@@ -1,4 +1,4 @@
-// The chat body of a line: its question, with the passages in front of it. Other programs read this format, and
+// The request body of a line: its question, with the passages in front of it. Other programs read this format, and
 // servers cache its beginning, therefore:
 //
 // 1. What all lines of a batch share comes first, then the passages in ranking order or in that of `passageOrder`, the
@@ -7,11 +7,13 @@
 // 3. Without passages and without a template the user message is the question itself, to the letter; the question is
 //    the user's own, and is never changed.
 // 4. A digest of the passages stands in their place, inside the same fence.
-// 5. An OpenAI body keeps all it has; the passages are one message of their own after its system messages.
+// 5. An OpenAI body keeps all it has, to the digit, and gets nothing but the name of the model; the passages are one message of
+//    their own after its system messages.
 
 import type { GenerationTask } from '../domain/generation.ts';
 import type { ChatMessage, LineRequest } from '../domain/line.ts';
 import type { Passage } from '../domain/passage.ts';
+import { parseExactly } from './exact-numbers.ts';
 import { passageLabel } from './passage-label.ts';
 import { defused } from './retrieved-text.ts';
 import { fillTemplate } from './template.ts';
@@ -37,9 +39,10 @@ export type PromptTask = Pick<
   | 'digest'
 >;
 
-export interface ChatCompletionBody {
+/** Of a chat completion, or of what else a line in OpenAI's shape asks for, which has no messages. */
+export interface RequestBody {
   readonly model: string;
-  readonly messages: readonly ChatMessage[];
+  readonly messages?: readonly ChatMessage[];
   readonly [key: string]: unknown;
 }
 
@@ -49,14 +52,17 @@ const TITLE_MAX_LENGTH = 300;
 type OpenAiRequest = Extract<LineRequest, { shape: 'openai' }>;
 
 /** The request body for a line, but for what concerns streaming. */
-export function buildChatBody(task: PromptTask): ChatCompletionBody {
+export function buildRequestBody(task: PromptTask): RequestBody {
   const { model, request, maxTokens, temperature } = task;
   if (request.shape === 'openai') return buildOpenAiBody(task, request);
   return { model, messages: nativeMessages(task, request.query), max_tokens: maxTokens, temperature };
 }
 
 /** The most tokens that the answer of a body may have; null: it does not say. */
-export function answerLimit({ max_completion_tokens, max_tokens }: ChatCompletionBody): number | null {
+export function answerLimit({
+  max_completion_tokens,
+  max_tokens,
+}: Readonly<Record<string, unknown>>): number | null {
   const limit = max_completion_tokens ?? max_tokens;
   return typeof limit === 'number' ? limit : null;
 }
@@ -94,19 +100,15 @@ function userContent(template: string | null, context: string | null, query: str
   return context === null ? query : `${context}\n\nQuestion: ${query}`;
 }
 
-function buildOpenAiBody(task: PromptTask, { body }: OpenAiRequest): ChatCompletionBody {
-  const limit = body.max_completion_tokens ?? body.max_tokens;
-  return {
-    ...body,
-    ...(limit === undefined || limit === null ? { max_tokens: task.maxTokens } : {}),
-    temperature: body.temperature ?? task.temperature,
-    model: task.model,
-    messages: withContext(body.messages, contextOf(task)),
-  };
+/** Everything but the model and the messages stays as it is. */
+function buildOpenAiBody(task: PromptTask, { body, exactBody }: OpenAiRequest): RequestBody {
+  const own = exactBody === undefined ? body : (parseExactly(exactBody) as typeof body);
+  const context = contextOf(task);
+  if (context === null || own.messages === undefined) return { ...own, model: task.model };
+  return { ...own, model: task.model, messages: withContext(own.messages, context) };
 }
 
-function withContext(messages: readonly ChatMessage[], context: string | null): readonly ChatMessage[] {
-  if (context === null) return messages;
+function withContext(messages: readonly ChatMessage[], context: string): readonly ChatMessage[] {
   const firstOther = messages.findIndex(({ role }) => role !== 'system' && role !== 'developer');
   const place = firstOther < 0 ? messages.length : firstOther;
   return messages.toSpliced(place, 0, { role: 'user', content: context });

@@ -16,7 +16,7 @@ import { newRequestId } from '../model-server/taking-back.ts';
 import { citationsIn } from './citations.ts';
 import { cutPassages, type Prompt, promptWithin, promptWithout, wholePrompt } from './context-cut.ts';
 import { isContextTruncated } from './context-truncation.ts';
-import type { ChatCompletionBody } from './prompt.ts';
+import type { RequestBody } from './prompt.ts';
 import { budgetBytes, measuredRatio, promptBytes, refusedRatio } from './prompt-size.ts';
 
 /** Of a refused prompt, what is sent at most the second time; and where nothing tells how much is too much. */
@@ -28,9 +28,16 @@ interface WrittenPrompt extends Prompt {
   readonly bodyJson: string;
 }
 
+/** How a task gets to the server. */
+interface Way {
+  readonly client: ModelServerClient;
+  readonly signal: CancelSignal;
+  readonly onBegun: (() => void) | undefined;
+}
+
 /**
- * Never rejects for what can be expected; aborting the signal ends it as cancelled. `onBegun` is called when the answer
- * begins to come.
+ * Never rejects for what can be expected; aborting the signal ends it as cancelled. `onBegun` is called when an answer to a
+ * question begins to come; what is handed on as it is comes all at once.
  */
 export async function runTask(
   task: GenerationTask,
@@ -40,19 +47,20 @@ export async function runTask(
 ): Promise<GenerationOutcome> {
   const startedAtMs = client.clock.monotonicMs();
   const prompt = written(fittingPrompt(task));
-  const outcome = await client.chatCompletion(callOf(task, prompt), signal, onBegun);
+  const way = { client, signal, onBegun };
+  const outcome = await send(task, prompt, way);
   const shortened = shorterPrompt(task, prompt, outcome);
   if (shortened === null) return concluded(task, prompt, outcome);
   const shorter = written(shortened);
   const leftMs = Math.max(1, task.totalTimeoutMs - (client.clock.monotonicMs() - startedAtMs));
-  const again = { ...callOf(task, shorter), requestId: newRequestId(), totalTimeoutMs: leftMs };
-  const second = concluded(task, shorter, await client.chatCompletion(again, signal, onBegun));
+  const again = { ...task, requestId: newRequestId(), totalTimeoutMs: leftMs };
+  const second = concluded(task, shorter, await send(again, shorter, way));
   // Where the second try tells nothing of the ratio, the first one does.
   return { ...taught(task, prompt, outcome), ...second, isShortened: true };
 }
 
 /** Tells whether a prompt that was built again is the one that was sent. */
-export function promptHash(body: ChatCompletionBody): string {
+export function promptHash(body: RequestBody): string {
   return hashOf(JSON.stringify(body));
 }
 
@@ -65,10 +73,10 @@ function written(prompt: Prompt): WrittenPrompt {
 }
 
 function fittingPrompt(task: GenerationTask): Prompt {
-  const { contextTokens, bytesPerToken } = task;
+  const { contextTokens, bytesPerToken, maxTokens } = task;
   const whole = wholePrompt(task);
   if (contextTokens === null || !canBeCut(task)) return whole;
-  const maxBytes = budgetBytes(whole.body, { contextTokens, bytesPerToken });
+  const maxBytes = budgetBytes(whole.body, { contextTokens, bytesPerToken, maxTokens });
   return promptBytes(whole.body) <= maxBytes ? whole : (promptWithin(task, maxBytes) ?? whole);
 }
 
@@ -88,18 +96,23 @@ function bytesAfterRefusal(task: GenerationTask, { body }: Prompt, refusal: Leng
   const sentBytes = promptBytes(body);
   const contextTokens = refusal.contextTokens ?? task.contextTokens;
   const { promptTokens } = refusal;
+  const { maxTokens } = task;
   const bytesPerToken = promptTokens === null ? refusedRatio(body, refusal, task) : sentBytes / promptTokens;
   if (contextTokens === null || bytesPerToken === undefined) return sentBytes * HALF;
-  return Math.min(sentBytes * SHORTER_SHARE, budgetBytes(body, { contextTokens, bytesPerToken }));
+  return Math.min(sentBytes * SHORTER_SHARE, budgetBytes(body, { contextTokens, bytesPerToken, maxTokens }));
 }
 
-function callOf(task: GenerationTask, { body, bodyJson }: WrittenPrompt) {
-  const { endpointUrl, apiKey, serverKind, requestId } = task;
+/** A question is streamed, which shows how it goes; what has a shape of its own is handed on. */
+function send(
+  task: GenerationTask,
+  { body, bodyJson }: WrittenPrompt,
+  { client, signal, onBegun }: Way,
+): Promise<ChatOutcome> {
+  const { endpointUrl, apiKey, serverKind, requestId, request, model } = task;
   const { totalTimeoutMs, firstTokenTimeoutMs, stallTimeoutMs } = task;
-  return {
-    ...{ endpointUrl, apiKey, serverKind, requestId, body, bodyJson },
-    ...{ totalTimeoutMs, firstTokenTimeoutMs, stallTimeoutMs },
-  };
+  const call = { endpointUrl, apiKey, serverKind, requestId, body, bodyJson, totalTimeoutMs };
+  if (request.shape === 'openai') return client.forward({ ...call, url: request.url, model }, signal);
+  return client.chatCompletion({ ...call, firstTokenTimeoutMs, stallTimeoutMs }, signal, onBegun);
 }
 
 function concluded(task: GenerationTask, prompt: WrittenPrompt, outcome: ChatOutcome): GenerationOutcome {
@@ -107,7 +120,7 @@ function concluded(task: GenerationTask, prompt: WrittenPrompt, outcome: ChatOut
   const sent: SentPrompt = { promptHash: hashOf(bodyJson), ...(cut === null ? {} : { contextCut: cut }) };
   if (outcome.kind === 'failure') return { ...outcome, ...sent, ...taught(task, prompt, outcome) };
   const { serverKind, contextTokens } = task;
-  const { messages } = body;
+  const { messages = [] } = body;
   const { promptTokens } = outcome.usage;
   const isCutByServer = isContextTruncated({ serverKind, contextTokens, messages, promptTokens });
   return {

@@ -100,7 +100,7 @@ export class EndpointWatch {
       endpoint.saw(report);
       const isToBeTried = endpoint.phase === 'trial' || endpoint.isDoubtful;
       // Without a model there is nothing to ask: it stays as it is until it has one.
-      if (isToBeTried && endpoint.models.default !== null) endpoint.tried(await tryOut(endpoint, signal));
+      if (isToBeTried && endpoint.models.toTry !== null) endpoint.tried(await tryOut(endpoint, signal));
     } else {
       endpoint.missed(report);
       this.#forgetGone(endpoint, report);

@@ -119,22 +119,24 @@ export class Gate {
 
   /** Runs the request when its turn comes; `not_sent`: it was handed back before. */
   async run<Ending>(send: () => Promise<Ending>, request: GateRequest): Promise<Ending | NotSent> {
-    const { promise: released, resolve } = Promise.withResolvers<NotSent>();
-    const release = () => resolve(NOT_SENT);
-    this.#waiting.set(release, request);
     this.#tokens += request.tokens;
-    const ran = this.#queue.add(
-      () => {
-        this.#waiting.delete(release);
-        return send();
-      },
-      { priority: this.#priorityOf(request) },
-    );
     try {
-      return await Promise.race([ran, released]);
+      return await this.#enqueue(send, request);
     } finally {
       this.#tokens -= request.tokens;
     }
+  }
+
+  #enqueue<Ending>(send: () => Promise<Ending>, request: GateRequest): Promise<Ending | NotSent> {
+    return new Promise((resolve, reject) => {
+      const release = () => resolve(NOT_SENT);
+      this.#waiting.set(release, request);
+      const start = () => {
+        this.#waiting.delete(release);
+        return send();
+      };
+      this.#queue.add(start, { priority: this.#priorityOf(request) }).then(resolve, reject);
+    });
   }
 
   /** Hands back what waits; what is in flight goes on. */

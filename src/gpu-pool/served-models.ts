@@ -7,6 +7,8 @@ export class ServedModels {
   readonly #configured: string | null;
   #server: ServerKind | null = null;
   #served: readonly ServedModel[] = [];
+  /** Models that nobody chats with. */
+  #others: readonly ServedModel[] = [];
   /** Names of all that were ever served, as the server tells them apart. */
   readonly #before = new Set<string>();
 
@@ -15,17 +17,20 @@ export class ServedModels {
     this.#configured = configured;
   }
 
-  update({ server, models }: Pick<ServerReport, 'server' | 'models'>): void {
+  update({ server, models, otherModels }: Pick<ServerReport, 'server' | 'models' | 'otherModels'>): void {
     this.#server = server;
     this.#served = models;
-    for (const { id } of models) this.#before.add(this.#nameOf(id));
+    this.#others = otherModels;
+    for (const { id } of [...models, ...otherModels]) this.#before.add(this.#nameOf(id));
   }
 
   /** The server is gone. What it has served is still known. */
   clear(): void {
     this.#served = [];
+    this.#others = [];
   }
 
+  /** Of those that chat. */
   get ids(): string[] {
     return this.#served.map(({ id }) => id);
   }
@@ -33,6 +38,12 @@ export class ServedModels {
   /** null: the server has none. */
   get default(): string | null {
     return this.#configured ?? this.#served[0]?.id ?? null;
+  }
+
+  /** What a request can try out: the default, or where nothing chats, the first of the others; null: nothing. */
+  get toTry(): { readonly model: string; readonly chats: boolean } | null {
+    const model = this.default ?? this.#others[0]?.id;
+    return model === undefined ? null : { model, chats: this.default !== null };
   }
 
   /** Whether lines that ask for this model (null: any) can go there. */
@@ -53,7 +64,8 @@ export class ServedModels {
 
   #find(model: string): ServedModel | undefined {
     const name = this.#nameOf(model);
-    return this.#served.find(({ id }) => this.#nameOf(id) === name);
+    const isIt = ({ id }: ServedModel) => this.#nameOf(id) === name;
+    return this.#served.find(isIt) ?? this.#others.find(isIt);
   }
 
   #isConfigured(model: string): boolean {

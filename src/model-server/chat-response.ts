@@ -8,6 +8,7 @@ import { ErrorResponse } from './error-response.ts';
 import {
   cancelledFailure,
   classOfErrorPayload,
+  givenUpFailure,
   invalidAnswer,
   modelFailure,
   saidFailure,
@@ -72,8 +73,8 @@ export class ChatResponse implements ResponseReader {
 
   #concludeAnswer(): ChatOutcome {
     const { content, finishReason, model, usage, hasToolCall } = this.#answer.completion;
-    if (finishReason === 'abort') return modelFailure('overload', 'the model server aborted the request');
-    if (finishReason === 'error') return modelFailure('ambiguous', 'the model server gave up the answer');
+    const givenUp = givenUpFailure(finishReason);
+    if (givenUp !== null) return givenUp;
     const answer = stripReasoning(content);
     if (answer.trim() === '') return hasToolCall ? TOOL_CALL : emptyAnswer(finishReason);
     return {
@@ -82,6 +83,7 @@ export class ChatResponse implements ResponseReader {
       model: model ?? this.#options.model,
       finishReason: finishReason ?? 'unknown',
       usage,
+      response: null,
     };
   }
 }
@@ -93,11 +95,11 @@ function emptyAnswer(finishReason: string | null): ModelFailure {
 
 const TOOL_CALL = modelFailure(
   'ambiguous',
-  'the model called a tool instead of answering, and tool calls are not supported: leave "tools" out of the line, or set its "tool_choice" to "none"',
+  'the model called a tool instead of answering the question; only a line in the shape of OpenAI may be answered so',
   { code: 'empty_answer', isToolCall: true },
 );
 
-const DEADLINE_FAILURES = {
+export const DEADLINE_FAILURES = {
   total: modelFailure('ambiguous', 'the answer took longer than it may', { code: 'generation_timeout' }),
   first_token: modelFailure('ambiguous', 'the answer did not begin in time', { code: 'generation_timeout' }),
   stall: modelFailure('ambiguous', 'the answer stopped arriving', { code: 'generation_stalled' }),

@@ -4,7 +4,12 @@
 import type { TokenUsage } from '../domain/generation.ts';
 import { errorInPayload, isRecord, type ServerWords } from './server-words.ts';
 
-const UNKNOWN_USAGE: TokenUsage = { promptTokens: null, completionTokens: null, cachedTokens: null };
+export const UNKNOWN_USAGE: TokenUsage = {
+  promptTokens: null,
+  completionTokens: null,
+  cachedTokens: null,
+  reasoningTokens: null,
+};
 
 export class Completion {
   content = '';
@@ -55,12 +60,16 @@ function textOf(content: unknown): string {
   return content.map((part) => (isRecord(part) && typeof part.text === 'string' ? part.text : '')).join('');
 }
 
-function parseUsage(usage: Readonly<Record<string, unknown>>): TokenUsage {
-  const details = usage.prompt_tokens_details;
+export function parseUsage(usage: Readonly<Record<string, unknown>>): TokenUsage {
+  const { prompt_tokens_details: details, completion_tokens_details: completionDetails } = usage;
   return {
     promptTokens: tokenCount(usage.prompt_tokens),
     completionTokens: tokenCount(usage.completion_tokens),
     cachedTokens: isRecord(details) ? tokenCount(details.cached_tokens) : null,
+    // SGLang counts them beside the others.
+    reasoningTokens: tokenCount(
+      isRecord(completionDetails) ? completionDetails.reasoning_tokens : usage.reasoning_tokens,
+    ),
   };
 }
 

@@ -4,7 +4,7 @@ import type { ModelFailure } from '../domain/failure.ts';
 import { classOfStatus, saidFailure } from './failures.ts';
 import type { ResponseHeaders } from './http-exchange.ts';
 import { parseRetryAfterMs } from './retry-after.ts';
-import { errorInBody, excerpt } from './server-words.ts';
+import { errorInBody, excerpt, refusalBody } from './server-words.ts';
 
 /** How much of an error's body is read for its message; the rest is let pass. */
 const BODY_MAX_BYTES = 64 * 1024;
@@ -33,5 +33,12 @@ export class ErrorResponse {
     const message = `the model server answered ${this.#status}: ${excerpt(words.message, apiKey)}`;
     const retryAfterMs = parseRetryAfterMs(this.#retryAfter, nowMs);
     return saidFailure(classOfStatus(this.#status, words), words, message, retryAfterMs);
+  }
+
+  /** The same of a request in OpenAI's shape: what the server says of it goes to whoever has sent it. */
+  refusal(apiKey: string | null, nowMs: number): ModelFailure {
+    const failure = this.failure(apiKey, nowMs);
+    if (failure.class !== 'request') return failure;
+    return { ...failure, refusal: { status: this.#status, body: refusalBody(this.#text, apiKey) } };
   }
 }

@@ -75,6 +75,13 @@ export function cancelledFailure(): ModelFailure {
   return modelFailure('cancelled', 'the call was cancelled');
 }
 
+/** What a server gives as the reason to end an answer that is none; null: any other. */
+export function givenUpFailure(finishReason: string | null): ModelFailure | null {
+  if (finishReason === 'abort') return modelFailure('overload', 'the model server aborted the request');
+  if (finishReason === 'error') return modelFailure('ambiguous', 'the model server gave up the answer');
+  return null;
+}
+
 /** A body that is cut, or that cannot be what was asked for. */
 export function invalidAnswer(message: string): ModelFailure {
   return modelFailure('ambiguous', message, { code: 'generation_invalid' });

@@ -37,7 +37,9 @@ export async function inspectServer(
   const { models, ...details } = await SERVER_ADAPTERS[server].details(list.models, ask);
   if (signal?.aborted) return cancelledFailure();
   const chatIds = new Set(chatModels(models.map(({ id }) => id)));
-  return { kind: 'report', server, models: models.filter(({ id }) => chatIds.has(id)), ...details };
+  const chatting = models.filter(({ id }) => chatIds.has(id));
+  const otherModels = models.filter(({ id }) => !chatIds.has(id));
+  return { kind: 'report', server, models: chatting, otherModels, ...details };
 }
 
 function asker(client: ModelServerClient, call: InspectCall, signal: AbortSignal | undefined): Ask {

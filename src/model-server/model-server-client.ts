@@ -7,6 +7,7 @@
 
 import { Agent } from 'undici';
 import type { ModelFailure } from '../domain/failure.ts';
+import type { OpenaiEndpoint } from '../domain/line.ts';
 import type { ServerKind } from '../domain/server-kind.ts';
 import type { Clock } from '../time.ts';
 import { type ChatOutcome, ChatResponse } from './chat-response.ts';
@@ -15,8 +16,9 @@ import { type EmbeddingsOutcome, EmbeddingsResponse } from './embeddings-respons
 import { cancelledFailure } from './failures.ts';
 import { type ExchangeEnd, HttpExchange } from './http-exchange.ts';
 import { type ModelList, ModelListResponse } from './model-list.ts';
+import { OpenaiResponse } from './openai-response.ts';
 import { type PlainAnswer, PlainResponse } from './plain-answer.ts';
-import { requestIdFields, takingBack } from './taking-back.ts';
+import { requestIdFields, requestIdFieldsBeside, takingBack } from './taking-back.ts';
 
 const KEEP_ALIVE_MS = 4_000;
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -34,7 +36,7 @@ const ADDRESSES_MAX = 1_024;
 /** What a call needs of an AbortSignal. */
 export interface CancelSignal {
   readonly aborted: boolean;
-  addEventListener(name: 'abort', listener: () => void, options: { readonly once: true }): void;
+  addEventListener(name: 'abort', listener: () => void, options?: { readonly once: true }): void;
   removeEventListener(name: 'abort', listener: () => void): void;
 }
 
@@ -50,6 +52,17 @@ export interface ChatCall extends DeadlineLimits {
   readonly body: { readonly model: string; readonly [key: string]: unknown };
   /** JSON.stringify(body), where the caller has made it anyway. */
   readonly bodyJson?: string;
+}
+
+/** A request in OpenAI's shape to hand on as it is, but for its id. Its answer is no stream. */
+export interface ForwardedCall
+  extends Omit<ChatCall, 'body' | 'bodyJson' | 'firstTokenTimeoutMs' | 'stallTimeoutMs'> {
+  readonly url: OpenaiEndpoint;
+  readonly body: Readonly<Record<string, unknown>>;
+  /** The body as it is sent. */
+  readonly bodyJson: string;
+  /** The model's name where the server gives none. */
+  readonly model: string;
 }
 
 export interface ModelListCall {
@@ -142,6 +155,25 @@ export class ModelServerClient {
     return response.conclude(end, this.clock.now());
   }
 
+  /**
+   * Hands a request on and answers with the whole response. Aborting the signal destroys the connection. Only its whole time
+   * is watched: without a stream nobody sees when the first token comes, or that no more are coming.
+   */
+  async forward(call: ForwardedCall, signal?: CancelSignal): Promise<ChatOutcome> {
+    if (signal?.aborted) return cancelledFailure();
+    const { endpointUrl, apiKey, serverKind, requestId, url, model } = call;
+    const response = new OpenaiResponse({ url, apiKey, model });
+    const idFields = requestIdFieldsBeside(serverKind, requestId, call.body);
+    const body = jsonWith(call, idFields);
+    const request = { method: 'POST', url: `${endpointUrl}${url}`, apiKey, body } as const;
+    const exchange = new HttpExchange(response, RESPONSE_MAX_BYTES);
+    const end = await this.#run(exchange, request, this.#watch(call.totalTimeoutMs), signal);
+    const isEndedEarly = end.kind === 'stopped' || end.kind === 'too_large';
+    const hasId = Object.keys(idFields).length > 0;
+    if (isEndedEarly && exchange.hasStarted && hasId) void this.#takeBack(call);
+    return response.conclude(end, this.clock.now());
+  }
+
   /** Asks which models the server serves. */
   async listModels(call: ModelListCall, signal?: AbortSignal): Promise<ModelList | ModelFailure> {
     if (signal?.aborted) return cancelledFailure();
@@ -185,7 +217,12 @@ export class ModelServerClient {
   }
 
   /** Nobody waits for it, and nothing follows when it fails: the connection is closed anyway. */
-  async #takeBack({ endpointUrl, apiKey, serverKind, requestId }: ChatCall): Promise<void> {
+  async #takeBack({
+    endpointUrl,
+    apiKey,
+    serverKind,
+    requestId,
+  }: Pick<ChatCall, 'endpointUrl' | 'apiKey' | 'serverKind' | 'requestId'>): Promise<void> {
     const message = takingBack(serverKind, requestId);
     if (message === null) return;
     const request = {
@@ -245,7 +282,11 @@ export class ModelServerClient {
 }
 
 /** The body of a call with these fields in it, as JSON. */
-function jsonWith({ body, bodyJson }: ChatCall, fields: Readonly<Record<string, unknown>>): string {
+function jsonWith(
+  { body, bodyJson }: Pick<ForwardedCall, 'body'> & { readonly bodyJson?: string },
+  fields: Readonly<Record<string, unknown>>,
+): string {
+  if (bodyJson !== undefined && Object.keys(fields).length === 0) return bodyJson;
   const isNew = bodyJson !== undefined && !Object.keys(fields).some((name) => Object.hasOwn(body, name));
   if (!isNew) return JSON.stringify({ ...body, ...fields });
   return `${bodyJson.slice(0, -1)},${JSON.stringify(fields).slice(1)}`;

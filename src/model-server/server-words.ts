@@ -14,6 +14,8 @@ export interface ServerWords {
   readonly type: string;
 }
 
+/** With the indentation after them. */
+const LINE_BREAKS = /[\r\n][ \t\r\n]*/g;
 const UNPRINTABLE_OR_SPACE = /[\p{C}\s]+/gu;
 
 /** One short printable line of `text`, with `secret` blacked out. */
@@ -42,6 +44,19 @@ export function errorInBody(text: string): ServerWords {
   const payload = parseJson(text);
   const words = errorInPayload(payload) ?? (isRecord(payload) ? wordsOf(payload) : null);
   return words === null || words.message === '' ? { message: text, status: null, type: '' } : words;
+}
+
+/** The body of a refusal as it came, in one line and with `secret` blacked out; what is no JSON object becomes OpenAI's. */
+export function refusalBody(text: string, secret: string | null): string {
+  const scrubbed = secret ? text.replaceAll(secret, '***') : text;
+  if (isRecord(parseJson(scrubbed))) return inOneLine(scrubbed);
+  const message = excerpt(text, secret);
+  return JSON.stringify({ error: { message, type: 'invalid_request_error', param: null, code: null } });
+}
+
+/** A JSON text without its line breaks, which stand between its tokens only: all else of it stays to the letter. */
+export function inOneLine(json: string): string {
+  return json.trim().replace(LINE_BREAKS, '');
 }
 
 /** The value of a JSON text; undefined when it is not JSON. */

@@ -21,6 +21,20 @@ export function requestIdFields(server: ServerKind, requestId: string): Readonly
   return server === 'sglang' ? { rid: requestId } : {};
 }
 
+/**
+ * The same for a body that is not ours: nothing where it names its request itself, and nothing where it asks for
+ * several sequences, because several builds of SGLang want as many ids then.
+ */
+export function requestIdFieldsBeside(
+  server: ServerKind,
+  requestId: string,
+  body: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> {
+  const fields = requestIdFields(server, requestId);
+  const isOne = (body.n ?? 1) === 1 && !Array.isArray(body.prompt) && body.input === undefined;
+  return isOne && !Object.keys(fields).some((name) => Object.hasOwn(body, name)) ? fields : {};
+}
+
 /** What to post to take the request back; null: nothing. */
 export function takingBack(server: ServerKind, requestId: string): TakingBack | null {
   return server === 'sglang' ? { path: '/abort_request', body: { rid: requestId } } : null;

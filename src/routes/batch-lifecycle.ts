@@ -84,7 +84,8 @@ function registerCommands(scope: FastifyInstance, services: Services): void {
         const batch = await found(await run(id), id, services.store);
         // A batch that is neither has been changed again meanwhile: this command had its effect.
         const isEnding = isTerminal(batch.status) || endingOf(batch.status) !== null;
-        if (isEnding && !leadsTo.includes(batch.status)) throw refusal(name, batch);
+        if ((isEnding || batch.status === 'validating') && !leadsTo.includes(batch.status))
+          throw refusal(name, batch);
         return toBatchObject(batch, services);
       });
   }
@@ -152,6 +153,12 @@ function toFilter(wire: Static<typeof retrySchema>): RetryFilter {
 }
 
 function refusal(command: string, batch: Batch): RagmillError {
+  if (batch.status === 'validating') {
+    return new RagmillError(
+      'batch_validating',
+      `The lines of ${batch.id} are still being checked; ${command} it when it runs, or cancel it.`,
+    );
+  }
   if (isTerminal(batch.status)) {
     return new RagmillError(
       'batch_finished',

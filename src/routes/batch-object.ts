@@ -3,13 +3,29 @@
 import { type Static, Type } from 'typebox';
 import type { Batch } from '../domain/batch.ts';
 import { BATCH_STATUSES, isTerminal } from '../domain/batch-status.ts';
+import { resultFileId } from '../domain/file.ts';
+import { OPENAI_ENDPOINTS } from '../domain/line.ts';
 import { batchOptionSchema, toWireOptions } from '../scheduler/option-schema.ts';
 import type { Services } from './services.ts';
 
 const unixTime = Type.Union([Type.Integer(), Type.Null()], {
   description: 'Unix seconds; null until it happens.',
 });
-const fileId = Type.Union([Type.String(), Type.Null()]);
+const fileId = Type.Union([Type.String(), Type.Null()], {
+  description: 'A file of `/v1/files`; null: nothing stands in it, or it is gone.',
+});
+const nullableText = Type.Union([Type.String(), Type.Null()]);
+const errorList = Type.Object({
+  object: Type.Literal('list'),
+  data: Type.Array(
+    Type.Object({
+      code: Type.String(),
+      message: Type.String(),
+      param: nullableText,
+      line: Type.Union([Type.Integer(), Type.Null()], { description: '1-based; null: it is about no line.' }),
+    }),
+  ),
+});
 
 export const batchSchema = Type.Object(
   {
@@ -27,11 +43,14 @@ export const batchSchema = Type.Object(
       { description: 'Why the batch stands still; null unless it is paused.' },
     ),
     run: Type.Integer({ description: '1, and one more with each retry.' }),
-    endpoint: Type.Literal('/v1/chat/completions'),
-    errors: Type.Null(),
+    endpoint: Type.Enum([...OPENAI_ENDPOINTS]),
+    errors: Type.Union([errorList, Type.Null()], {
+      description: 'What the check of its file has found; null unless it has failed.',
+    }),
     input_file_id: fileId,
     output_file_id: fileId,
     error_file_id: fileId,
+    completion_window: Type.Union([Type.String(), Type.Null()], { description: 'null: no limit.' }),
     created_at: Type.Integer(),
     in_progress_at: unixTime,
     expires_at: unixTime,
@@ -65,6 +84,7 @@ export const batchSchema = Type.Object(
       input_tokens: Type.Integer(),
       input_tokens_details: Type.Object({ cached_tokens: Type.Integer() }),
       output_tokens: Type.Integer(),
+      output_tokens_details: Type.Object({ reasoning_tokens: Type.Integer() }),
       total_tokens: Type.Integer(),
     }),
     progress: Type.Object({
@@ -113,31 +133,24 @@ function nullableOptions() {
 }
 
 export function toBatchObject(batch: Batch, services: Services): Static<typeof batchSchema> {
-  const { lineCounts, usage } = batch;
-  const finished = isTerminal(batch.status);
-  const failed = lineCounts.failed + lineCounts.cancelled + lineCounts.expired;
+  const { usage } = batch;
+  const { request_counts, line_counts } = countsOf(batch);
   return {
     id: batch.id,
     object: 'batch',
     status: batch.status,
     pause_reason: batch.pauseReason,
     run: batch.run,
-    endpoint: '/v1/chat/completions',
-    errors: null,
-    input_file_id: null,
-    output_file_id: null,
-    error_file_id: null,
+    endpoint: batch.endpoint,
+    errors: batch.errors && { object: 'list', data: batch.errors.map((error) => ({ ...error })) },
+    input_file_id: batch.inputFileId,
+    output_file_id: batch.outputBytes ? resultFileId(batch.id, 'output') : null,
+    error_file_id: batch.errorBytes ? resultFileId(batch.id, 'error') : null,
+    completion_window: batch.options.completionWindow,
     created_at: batch.createdAt,
-    in_progress_at: batch.createdAt,
-    expires_at: batch.expiresAt,
-    finalizing_at: batch.finalizingAt ?? (finished ? batch.endedAt : null),
-    completed_at: batch.status === 'completed' ? batch.endedAt : null,
-    failed_at: null,
-    expired_at: batch.status === 'expired' ? batch.endedAt : null,
-    cancelling_at: batch.cancellingAt,
-    cancelled_at: batch.status === 'cancelled' ? batch.endedAt : null,
-    request_counts: { total: batch.total, completed: lineCounts.succeeded, failed },
-    line_counts: { ...lineCounts },
+    ...timesOf(batch),
+    request_counts,
+    line_counts,
     rag_counts: {
       success: batch.ragCounts.success,
       soft_failure: batch.ragCounts.softFailure,
@@ -147,6 +160,7 @@ export function toBatchObject(batch: Batch, services: Services): Static<typeof b
       input_tokens: usage.promptTokens,
       input_tokens_details: { cached_tokens: usage.cachedTokens },
       output_tokens: usage.completionTokens,
+      output_tokens_details: { reasoning_tokens: usage.reasoningTokens },
       total_tokens: usage.promptTokens + usage.completionTokens,
     },
     progress: progressOf(batch, services),
@@ -157,10 +171,40 @@ export function toBatchObject(batch: Batch, services: Services): Static<typeof b
   };
 }
 
+function timesOf(batch: Batch) {
+  const { status, endedAt } = batch;
+  const hasRun = isTerminal(status) && batch.inProgressAt !== null;
+  return {
+    in_progress_at: batch.inProgressAt,
+    expires_at: batch.expiresAt,
+    finalizing_at: batch.finalizingAt ?? (hasRun ? endedAt : null),
+    completed_at: status === 'completed' ? endedAt : null,
+    failed_at: status === 'failed' ? endedAt : null,
+    expired_at: status === 'expired' ? endedAt : null,
+    cancelling_at: batch.cancellingAt,
+    cancelled_at: status === 'cancelled' ? endedAt : null,
+  };
+}
+
+/** All 0 before the check has passed: how many lines there are is not known, whatever has been read already. */
+function countsOf(batch: Batch) {
+  if (batch.status === 'validating') {
+    const line_counts = { queued: 0, leased: 0, succeeded: 0, failed: 0, cancelled: 0, expired: 0 };
+    return { request_counts: { total: 0, completed: 0, failed: 0 }, line_counts };
+  }
+  const { lineCounts, total } = batch;
+  const failed = lineCounts.failed + lineCounts.cancelled + lineCounts.expired;
+  return {
+    request_counts: { total, completed: lineCounts.succeeded, failed },
+    line_counts: { ...lineCounts },
+  };
+}
+
 function progressOf(batch: Batch, services: Services) {
   const open = batch.lineCounts.queued + batch.lineCounts.leased;
   const rate = services.scheduler.linesPerSecond(batch.id);
-  const waitingFor = open > 0 ? whatFor(batch, services) : null;
+  const isChecked = batch.status !== 'validating';
+  const waitingFor = open > 0 || !isChecked ? whatFor(batch, services) : null;
   return {
     lines_per_second: Math.round(rate * 100) / 100,
     eta_seconds: open > 0 && rate > 0 && waitingFor === null ? Math.ceil(open / rate) : null,
@@ -170,5 +214,6 @@ function progressOf(batch: Batch, services: Services) {
 
 function whatFor(batch: Batch, services: Services): string | null {
   if (batch.status === 'paused') return 'somebody to resume it';
+  if (batch.status === 'validating') return 'its file to be checked';
   return services.waitingFor(batch.options);
 }

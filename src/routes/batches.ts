@@ -14,7 +14,7 @@ export const batchParams = Type.Object({
   id: Type.String({ description: 'The batch id, such as batch_1f…' }),
 });
 
-const listQuery = Type.Object(
+export const batchListQuery = Type.Object(
   {
     after: Type.Optional(Type.String({ description: 'Id of the last batch of the page before.' })),
     limit: Type.Integer({ minimum: 1, maximum: 100, default: 20 }),
@@ -22,7 +22,7 @@ const listQuery = Type.Object(
   { additionalProperties: false },
 );
 
-const batchList = Type.Object({
+export const batchList = Type.Object({
   object: Type.Literal('list'),
   data: Type.Array(batchRef),
   first_id: Type.Union([Type.String(), Type.Null()]),
@@ -38,7 +38,7 @@ export function registerBatches(app: FastifyInstance, services: Services): void 
       schema: {
         summary: 'List batches, newest first',
         tags: ['batches'],
-        querystring: listQuery,
+        querystring: batchListQuery,
         response: { 200: batchList, 404: problemRef },
       },
     },

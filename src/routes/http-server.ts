@@ -3,7 +3,14 @@
 import multipart from '@fastify/multipart';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
-import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify';
 import { registerAccessGuard } from './access-guard.ts';
 import { registerLifecycle } from './batch-lifecycle.ts';
 import { batchSchema } from './batch-object.ts';
@@ -13,7 +20,16 @@ import { registerEndpoints } from './endpoints.ts';
 import { registerEvents } from './events.ts';
 import { registerHealth } from './health.ts';
 import { registerLines } from './lines.ts';
-import { answerClientError, problemSchema, registerProblems, sendUrlProblem } from './problem.ts';
+import { envelopeSchema, sendEnvelope } from './openai/envelope.ts';
+import { OPENAI_PREFIX, registerOpenai } from './openai/face.ts';
+import { fileSchema } from './openai/file-object.ts';
+import {
+  answerClientError,
+  problemSchema,
+  registerProblems,
+  sendProblem,
+  toRagmillError,
+} from './problem.ts';
 import { registerResults } from './results.ts';
 import { registerSearch } from './search.ts';
 import type { Services } from './services.ts';
@@ -37,7 +53,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Fast
   const app = fastify({
     loggerInstance: options.log,
     logController: new LogController({ disableRequestLogging: true }),
-    frameworkErrors: sendUrlProblem,
+    frameworkErrors: answerBadUrl,
     clientErrorHandler: answerClientError,
     routerOptions: { maxParamLength: 1024 },
     // A HEAD of a stream must not run it.
@@ -61,6 +77,8 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Fast
   });
   app.addSchema(batchSchema);
   app.addSchema(problemSchema);
+  app.addSchema(fileSchema);
+  app.addSchema(envelopeSchema);
   registerUpload(app, options.services);
   registerBatches(app, options.services);
   registerLifecycle(app, options.services);
@@ -71,8 +89,17 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Fast
   registerCollection(app, options.services);
   registerSearch(app, options.services);
   registerHealth(app, options.services);
+  registerOpenai(app, options.services);
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
   return app;
+}
+
+/** For what fails before there is a route: a URL that cannot be decoded. */
+function answerBadUrl(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  const known = toRagmillError(error);
+  if (request.url.startsWith(`${OPENAI_PREFIX}/`))
+    sendEnvelope(request, reply, { error: known, param: null });
+  else sendProblem(request, reply, known);
 }
 
 /** One line for each change a client asks for; reading and probing are loud only when debugging. */
@@ -97,6 +124,7 @@ async function registerDocumentation(app: FastifyInstance, version: string): Pro
       tags: [
         { name: 'batches', description: 'Uploads, and the work on them' },
         { name: 'collection', description: 'What questions are answered from' },
+        { name: 'openai', description: "Files, batches and models as OpenAI's clients ask for them" },
         { name: 'operation', description: 'Probes and metrics' },
       ],
     },

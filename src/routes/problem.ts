@@ -38,11 +38,6 @@ const RETRY_AFTER_SECONDS: Partial<Record<ErrorCode, number>> = {
 /** For the schemas of routes. */
 export const problemRef = Type.Ref('Problem#');
 
-/** For what fails before there is a route: a URL that cannot be decoded. */
-export function sendUrlProblem(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
-  sendProblem(request, reply, translate(error));
-}
-
 const CLIENT_ERRORS: Readonly<Record<string, readonly [number, string]>> = {
   ERR_HTTP_REQUEST_TIMEOUT: [408, 'The headers did not come in time.'],
   HPE_HEADER_OVERFLOW: [431, 'The headers are too large.'],
@@ -91,7 +86,7 @@ export function registerProblems(app: FastifyInstance): void {
   );
 }
 
-function sendProblem(request: FastifyRequest, reply: FastifyReply, error: RagmillError) {
+export function sendProblem(request: FastifyRequest, reply: FastifyReply, error: RagmillError) {
   const problem = {
     type: 'about:blank',
     title: error.title,
@@ -101,9 +96,14 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, error: Ragmil
     request_id: request.id,
     ...(error.lines.length > 0 ? { errors: error.lines } : {}),
   };
-  const retryAfterSeconds = error.mayPass ? RETRY_AFTER_SECONDS[error.code] : undefined;
-  if (retryAfterSeconds !== undefined) reply.header('retry-after', String(retryAfterSeconds));
+  const seconds = retryAfterSeconds(error);
+  if (seconds !== null) reply.header('retry-after', String(seconds));
   return reply.code(error.status).type('application/problem+json').serializer(JSON.stringify).send(problem);
+}
+
+/** When the same request may succeed; null: not by waiting. */
+export function retryAfterSeconds(error: RagmillError): number | null {
+  return (error.mayPass ? RETRY_AFTER_SECONDS[error.code] : undefined) ?? null;
 }
 
 /** Any error in our words. What we did not expect tells nothing of its inside. */

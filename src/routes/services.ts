@@ -6,6 +6,7 @@ import type { LiveCollection } from '../chroma/live-collection.ts';
 import type { BatchOptions } from '../domain/options.ts';
 import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
 import type { Metrics } from '../metrics.ts';
+import type { FileCheck } from '../scheduler/file-check.ts';
 import type { UploadLimits } from '../scheduler/line-intake.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { EstimateBasis } from '../scheduler/upload-estimate.ts';
@@ -48,6 +49,9 @@ export interface Services {
   readonly defaultOptions: BatchOptions;
   /** The system prompt of batches that name none. */
   readonly defaultSystemPrompt: string;
+  readonly fileCheck: Pick<FileCheck, 'nudge'>;
+  /** How long uploaded files are kept that bring no time of their own, in seconds; null: until they are deleted. */
+  readonly fileLifeSeconds: number | null;
   readonly uploadLimits: UploadLimits;
   readonly uploadAdmission: UploadAdmission;
   /** Throws `storage_limit` or `storage_full` when an upload may not take more. */
@@ -55,6 +59,8 @@ export interface Services {
   /** What a dry run goes by. */
   readonly estimateBasis: () => EstimateBasis;
   readonly clock: Clock;
+  /** Unix seconds. */
+  readonly startedAt: number;
   /** Brings the gauges up to date. */
   readonly beforeScrape: () => Promise<void>;
   /** Aborted when the service begins to stop: it is not ready any more, and uploads are refused. */

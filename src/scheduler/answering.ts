@@ -42,8 +42,8 @@ export function answering({ limits, defaultSystemPrompt, metrics, onRecord }: An
         onRecord(work, failedRecord(work, NO_ROOM_FOR_CONTEXT, trace));
       } else onRecord(work, succeededRecord(work, success, trace));
     },
-    failed(work, { code, message }, trace) {
-      onRecord(work, failedRecord(work, { code, message, stage: 'generation' }, trace));
+    failed(work, { code, message, refusal }, trace) {
+      onRecord(work, failedRecord(work, { code, message, stage: 'generation' }, trace, refusal));
     },
   };
 }

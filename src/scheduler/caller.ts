@@ -5,15 +5,18 @@
 
 import type { GenerationOutcome, GenerationTask } from '../domain/generation.ts';
 import { estimatedTokens } from '../generation/prompt-size.ts';
+import { TaskCancel } from '../generation/task-cancel.ts';
 import { TokenRatios } from '../generation/token-ratios.ts';
 import type { Ended } from '../gpu-pool/ended.ts';
 import type { Endpoint } from '../gpu-pool/endpoint.ts';
 import type { NotSent } from '../gpu-pool/gate.ts';
 import type { GpuPool } from '../gpu-pool/gpu-pool.ts';
 import { cancelledFailure } from '../model-server/failures.ts';
+import type { CancelSignal } from '../model-server/model-server-client.ts';
 import { newRequestId } from '../model-server/taking-back.ts';
 import type { Clock } from '../time.ts';
 import type { Call, Calls } from './calls.ts';
+import { bytesOf, mostAnswerTokens } from './line-prompt.ts';
 import { releaseFollowers } from './stage-state.ts';
 import type { Stages } from './stages.ts';
 import type { LeasedChunk, Work } from './work.ts';
@@ -21,7 +24,7 @@ import type { LeasedChunk, Work } from './work.ts';
 /** `onBegun` is called when the answer begins to come. */
 export type Generate = (
   task: GenerationTask,
-  signal: AbortSignal,
+  signal: CancelSignal,
   onBegun?: () => void,
 ) => Promise<GenerationOutcome>;
 
@@ -60,19 +63,18 @@ export class Caller {
     const { stage, state } = work;
     const model = this.#options.stages[stage].modelOf(work);
     const trace = { endpoint: endpoint.name, model: model ?? endpoint.models.default ?? '', durationMs: 0 };
-    const controller = new AbortController();
-    return { work, stage, state, model, endpoint, isHedge, controller, trace, sentAtMs: null, place: -1 };
+    const cancel = new TaskCancel();
+    return { work, stage, state, model, endpoint, isHedge, cancel, trace, sentAtMs: null, place: -1 };
   }
 
   async make(call: Call): Promise<Ended | NotSent> {
-    const { work, stage, state, endpoint, controller } = call;
+    const { work, stage, state, endpoint, cancel } = call;
     const chunkSignal = work.chunk.controller.signal;
     this.#listenTo(work.chunk);
     const marked = this.#options.markStarted(work);
     const send = async () => {
-      const { signal } = controller;
-      if (!(await marked) || signal.aborted || chunkSignal.aborted) return cancelledFailure();
-      return this.#send(call, signal);
+      if (!(await marked) || cancel.aborted || chunkSignal.aborted) return cancelledFailure();
+      return this.#send(call);
     };
     const ran = endpoint.run(send, { tokens: state.tokens, stage });
     return state.release === null ? ran : ran.finally(() => releaseFollowers(state, false));
@@ -81,15 +83,12 @@ export class Caller {
   /** What the line takes of a KV cache, prompt and answer, in tokens. What does not fit the model's context is cut. */
   tokensOf(work: Work): number {
     const stage = this.#options.stages[work.stage];
-    const { request, systemPrompt, template, passages, digest, maxTokens } = stage.promptOf(work);
-    const asked = request.shape === 'openai' ? JSON.stringify(request.body.messages) : request.query;
-    const context = digest === null ? passages.map(({ text }) => text) : [digest];
-    const texts = [systemPrompt, template ?? '', asked, ...context];
-    const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+    const asked = stage.promptOf(work);
     const model = stage.modelOf(work);
-    const prompt = estimatedTokens(bytes, this.#ratios.of(model), 2);
+    const prompt = estimatedTokens(bytesOf(asked), this.#ratios.of(model), 2);
+    const answer = Math.min(mostAnswerTokens(asked) ?? USUAL_ANSWER_TOKENS, USUAL_ANSWER_TOKENS);
     const most = this.#options.pool.contextTokens(work.stage, model) ?? this.#options.contextTokens;
-    return Math.min(prompt + Math.min(maxTokens, USUAL_ANSWER_TOKENS), most ?? Number.POSITIVE_INFINITY);
+    return Math.min(prompt + answer, most ?? Number.POSITIVE_INFINITY);
   }
 
   /** Its calls are aborted with it. */
@@ -97,21 +96,23 @@ export class Caller {
     if (this.#listenedTo.has(chunk)) return;
     this.#listenedTo.add(chunk);
     const abortAll = () => {
-      for (const { controller } of this.#options.calls.of(chunk)) controller.abort();
+      for (const { cancel } of this.#options.calls.of(chunk)) cancel.abort();
     };
     chunk.controller.signal.addEventListener('abort', abortAll, { once: true });
   }
 
-  async #send(call: Call, signal: AbortSignal): Promise<GenerationOutcome> {
+  async #send(call: Call): Promise<GenerationOutcome> {
     const { clock, generate, generateAlone } = this.#options;
-    const { work, trace, state } = call;
+    const { work, trace, state, cancel } = call;
     const startedAtMs = clock.monotonicMs();
     call.sentAtMs = startedAtMs;
     if (!call.isHedge) work.queuedMs += startedAtMs - work.readyAtMs;
     const task = this.#task(call);
     try {
+      // An answer that comes as a whole does not tell when it begins.
+      if (task.request.shape === 'openai') releaseFollowers(state, true);
       const onBegun = state.release === null ? undefined : () => releaseFollowers(state, true);
-      const outcome = await (work.isSuspect ? generateAlone : generate)(task, signal, onBegun);
+      const outcome = await (work.isSuspect ? generateAlone : generate)(task, cancel, onBegun);
       this.#ratios.learn(task.model, outcome.bytesPerToken);
       return outcome;
     } finally {

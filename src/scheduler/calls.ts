@@ -2,6 +2,7 @@
 // the say over the line.
 
 import type { CallStage } from '../domain/call-stage.ts';
+import type { TaskCancel } from '../generation/task-cancel.ts';
 import type { Endpoint } from '../gpu-pool/endpoint.ts';
 import type { StageState } from './stage-state.ts';
 import type { LeasedChunk, Work } from './work.ts';
@@ -24,7 +25,7 @@ export interface Call {
   /** A second call of a line whose first one is in flight. */
   readonly isHedge: boolean;
   /** Aborted when the line is no longer ours, or was answered by its other call. */
-  readonly controller: AbortController;
+  readonly cancel: TaskCancel;
   trace: CallTrace;
   /** When it left, in monotonic milliseconds; null: not yet. */
   sentAtMs: number | null;

@@ -206,7 +206,7 @@ export class Dispatcher {
   #answered(call: Call, success: GenerationSuccess): void {
     const { pool, stages } = this.#options;
     const { work, stage, state, trace } = call;
-    for (const other of this.#calls.othersOf(call)) other.controller.abort();
+    for (const other of this.#calls.othersOf(call)) other.cancel.abort();
     for (const name of state.refusedBy) pool.find(name)?.contradicted();
     state.attempts += 1;
     state.isAnswered = true;

@@ -5,7 +5,6 @@ import type { StoredProblem } from '../domain/chunk.ts';
 import type { BatchOptions } from '../domain/options.ts';
 import { type LineProblem, RagmillError } from '../errors.ts';
 import { CustomIdIndex } from './custom-id-index.ts';
-import type { BadLine } from './line-parser.ts';
 import { LineSplitter, type RawLine } from './line-splitter.ts';
 import { UploadMeter } from './upload-meter.ts';
 
@@ -15,10 +14,13 @@ export interface UploadLimits {
   readonly maxLineBytes: number;
 }
 
+/** What is wrong with a line. */
+export type LineFault = Omit<LineProblem, 'line'>;
+
 export interface LineIntakeOptions {
   readonly limits: UploadLimits;
   /** The custom_id of a line, or what is wrong with it. */
-  readonly check: (bytes: Buffer) => string | BadLine;
+  readonly check: (bytes: Buffer) => string | LineFault;
   /** Whether the request's fingerprint is wanted. */
   readonly isHashed: boolean;
 }
@@ -30,10 +32,8 @@ export type TakeLine = (
   problem: StoredProblem | null,
 ) => Promise<void> | undefined;
 
-type Problem = Pick<BadLine, 'code' | 'message'>;
-
 /** Most problems that an answer lists. */
-const LISTED_PROBLEMS = 100;
+export const LISTED_PROBLEMS = 100;
 
 /** How long lines are read at a stretch before others have their turn, and how often the clock is looked at. */
 const STRETCH_MS = 5;
@@ -44,7 +44,7 @@ const NO_BYTES = Buffer.alloc(0);
 export class LineIntake {
   readonly meter: UploadMeter;
   readonly #limits: UploadLimits;
-  readonly #checkBytes: (bytes: Buffer) => string | BadLine;
+  readonly #checkBytes: (bytes: Buffer) => string | LineFault;
   readonly #customIds = new CustomIdIndex();
   readonly #problems: LineProblem[] = [];
   #lines = 0;
@@ -124,17 +124,18 @@ export class LineIntake {
     const bad = typeof customId === 'string' ? this.#duplicate(customId, number) : customId;
     if (!bad) return null;
     this.#badLines += 1;
-    const problem = { line: number, code: bad.code, message: bad.message };
+    const { code, message, param } = bad;
+    const problem = { line: number, code, message, ...(param === undefined ? {} : { param }) };
     if (this.#problems.length < LISTED_PROBLEMS) this.#problems.push(problem);
     return problem;
   }
 
-  #tooLong(): Problem {
+  #tooLong(): LineFault {
     const message = `The line is over ${this.#limits.maxLineBytes} bytes (MAX_LINE_BYTES).`;
     return { code: 'line_too_long', message };
   }
 
-  #duplicate(customId: string, line: number): Problem | null {
+  #duplicate(customId: string, line: number): LineFault | null {
     const earlier = this.#customIds.add(customId, line);
     if (earlier === null) return null;
     const message = `The custom_id ${JSON.stringify(customId)} stands on line ${earlier} already.`;

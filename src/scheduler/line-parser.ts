@@ -1,11 +1,15 @@
 // One line of an upload: which of the two shapes it has, and what is wrong with it if it cannot be run.
+//
+// What is taken in is the business of each face; once it is in, a line of either is opened in the same way. Lines in OpenAI's
+// shape are then only looked at as far as they are ours: whether their bodies make sense, the model server says.
 
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import type { LineRequest } from '../domain/line.ts';
+import { CHAT_COMPLETIONS, type LineRequest, OPENAI_ENDPOINTS } from '../domain/line.ts';
 import type { RequestOptions } from '../domain/options.ts';
 import { whereProblem } from '../domain/where.ts';
 import type { ErrorCode } from '../errors.ts';
+import { hasInexactNumbers, parseExactly } from '../generation/exact-numbers.ts';
 import { templateProblem } from '../generation/template.ts';
 import { overlayRequestOptions, requestOptionSchema, type WireRequestOptions } from './option-schema.ts';
 
@@ -34,7 +38,7 @@ export class BadLine {
   }
 }
 
-type OpenaiBody = Extract<LineRequest, { shape: 'openai' }>['body'];
+type OpenaiRequest = Extract<LineRequest, { shape: 'openai' }>;
 
 const customIdSchema = Type.String({ minLength: 1, maxLength: 256 });
 
@@ -48,7 +52,7 @@ const nativeLineSchema = Type.Object({
 const openaiLineSchema = Type.Object({
   custom_id: customIdSchema,
   method: Type.Literal('POST'),
-  url: Type.Literal('/v1/chat/completions'),
+  url: Type.Literal(CHAT_COMPLETIONS),
   body: Type.Object({
     messages: Type.Array(
       Type.Object({ role: Type.String({ minLength: 1 }), content: Type.Optional(Type.Unknown()) }),
@@ -62,21 +66,47 @@ const openaiLineSchema = Type.Object({
   metadata: Type.Optional(Type.Unknown()),
 });
 
+/** What every face has seen to. */
+const openedLineSchema = Type.Object({
+  custom_id: customIdSchema,
+  url: Type.Enum([...OPENAI_ENDPOINTS]),
+  body: Type.Object({
+    messages: Type.Optional(Type.Array(Type.Object({}))),
+    model: Type.Optional(Type.String({ minLength: 1 })),
+    stream: Type.Optional(Type.Literal(false)),
+  }),
+  metadata: Type.Optional(Type.Unknown()),
+});
+
 type NativeLine = Static<typeof nativeLineSchema>;
 type OpenaiLine = Static<typeof openaiLineSchema>;
+type OpenedLine = Static<typeof openedLineSchema>;
 
 const customIdRule = Compile(customIdSchema);
 const nativeLine = Compile(nativeLineSchema);
 const openaiLine = Compile(openaiLineSchema);
+const openedLine = Compile(openedLineSchema);
 /** Deeper values can be read but not written again: JSON.stringify and structured clones recurse. */
 const NESTING_MAX = 100;
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-/** Parses the raw bytes of one line, without its newline. */
+/** Opens the raw bytes of one line of a batch, without its newline, whichever face has let it in. */
 export function parseLine(raw: Uint8Array, options: RequestOptions): ParsedLine | BadLine {
-  const line = readLine(raw);
-  if (line instanceof BadLine) return line;
-  return 'body' in line ? toOpenai(line, options) : toNative(line, options);
+  const text = decode(raw);
+  if (text instanceof BadLine) return text;
+  const value = readObject(text);
+  if (value instanceof BadLine) return value;
+  if ('body' in value) {
+    return openedLine.Check(value) ? toOpenai(value, text, options) : explain(openedLine, value);
+  }
+  const line = checkNative(value);
+  return line instanceof BadLine ? line : toNative(line, options);
+}
+
+/** The same of a line of an upload of ragmill's own, with all that is asked of one there. */
+export function parseUploaded(raw: Uint8Array, options: RequestOptions): ParsedLine | BadLine {
+  const customId = checkLine(raw);
+  return customId instanceof BadLine ? customId : parseLine(raw, options);
 }
 
 /**
@@ -85,17 +115,23 @@ export function parseLine(raw: Uint8Array, options: RequestOptions): ParsedLine 
  * the same place, live long.
  */
 export function checkLine(raw: Uint8Array): string | BadLine {
-  const line = readLine(raw);
+  const text = decode(raw);
+  if (text instanceof BadLine) return text;
+  const value = readObject(text);
+  if (value instanceof BadLine) return value;
+  const line = 'body' in value ? checkOpenai(value) : checkNative(value);
   return line instanceof BadLine ? line : line.custom_id;
 }
 
-function readLine(raw: Uint8Array): NativeLine | OpenaiLine | BadLine {
-  let text: string;
+function decode(raw: Uint8Array): string | BadLine {
   try {
-    text = utf8.decode(raw);
+    return utf8.decode(raw);
   } catch {
     return bad('line_not_utf8', 'The line holds bytes that are not UTF-8. Save the file as UTF-8.');
   }
+}
+
+function readObject(text: string): object | BadLine {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -108,7 +144,14 @@ function readLine(raw: Uint8Array): NativeLine | OpenaiLine | BadLine {
   if (isDeeperThan(NESTING_MAX, value)) {
     return bad('invalid_field', `The line is nested more than ${NESTING_MAX} levels deep.`, value);
   }
-  if (!('body' in value)) return nativeLine.Check(value) ? checkOwn(value) : explain(nativeLine, value);
+  return value;
+}
+
+function checkNative(value: object): NativeLine | BadLine {
+  return nativeLine.Check(value) ? checkOwn(value) : explain(nativeLine, value);
+}
+
+function checkOpenai(value: object): OpenaiLine | BadLine {
   if (!openaiLine.Check(value)) return explain(openaiLine, value);
   if (lastUserText(value.body.messages) !== null) return value;
   return bad('missing_field', 'body.messages has no user message with text to retrieve context for.', value);
@@ -136,25 +179,35 @@ function toNative(line: NativeLine, options: RequestOptions): ParsedLine {
   };
 }
 
-function toOpenai(line: OpenaiLine, options: RequestOptions): ParsedLine {
+function toOpenai(line: OpenedLine, text: string, options: RequestOptions): ParsedLine {
   // A line brings its whole body: only the model is ragmill's business, to choose an endpoint that serves it.
   const model = line.body.model ?? options.model;
+  // Of its messages it is known only that they are objects.
+  const body = line.body as OpenaiRequest['body'];
+  const query = line.url === CHAT_COMPLETIONS ? lastUserText(body.messages) : null;
   return {
     customId: line.custom_id,
-    // The schema has checked what is used of the body; the rest passes through.
     request: {
       shape: 'openai',
-      query: lastUserText(line.body.messages) ?? '',
-      body: line.body as OpenaiBody,
+      url: line.url,
+      query: query ?? '',
+      body,
+      ...(hasInexactNumbers(text) ? { exactBody: exactBodyOf(text) } : {}),
     },
     metadata: line.metadata ?? null,
-    options: { ...options, model },
+    // Without a question there is nothing to retrieve for.
+    options: { ...options, model, ragMode: query === null ? 'off' : options.ragMode },
     own: {},
   };
 }
 
+function exactBodyOf(text: string): string {
+  return JSON.stringify((parseExactly(text) as { body: unknown }).body);
+}
+
 /** The text of the last user message: a string, or the text parts of a content list. */
-function lastUserText(messages: readonly { role: string; content?: unknown }[]): string | null {
+function lastUserText(messages: unknown): string | null {
+  if (!Array.isArray(messages)) return null;
   const content = messages.findLast((message) => message.role === 'user')?.content;
   const text = Array.isArray(content)
     ? content

@@ -1,9 +1,10 @@
 // What a line asks of a model server: for a digest of its passages, or for the answer. From this a prompt is built, when it
 // is sent, and again when somebody wants to see it.
 
+import type { LineRequest } from '../domain/line.ts';
 import type { Passage } from '../domain/passage.ts';
 import { DIGEST_SYSTEM_PROMPT } from '../generation/digest-prompt.ts';
-import type { PromptTask } from '../generation/prompt.ts';
+import { answerLimit, type PromptTask } from '../generation/prompt.ts';
 import type { ParsedLine } from './line-parser.ts';
 
 /** What of a task depends on the line. */
@@ -52,4 +53,27 @@ export function digestPrompt(
     passageOrder,
     digest: null,
   };
+}
+
+/** How much a line asks for by itself, without what the batch or retrieval adds: UTF-8 bytes. */
+export function askedBytes(request: LineRequest): number {
+  if (request.shape === 'native') return Buffer.byteLength(request.query);
+  const { messages, prompt, input } = request.body;
+  return Buffer.byteLength(JSON.stringify(messages ?? prompt ?? input ?? null));
+}
+
+/** What all of a prompt has in bytes, about. A body of its own gets no system prompt and no template. */
+export function bytesOf({ request, systemPrompt, template, passages, digest }: LinePrompt): number {
+  const around = request.shape === 'openai' ? [] : [systemPrompt, template ?? ''];
+  const context = digest === null ? passages.map(({ text }) => text) : [digest];
+  return [...around, ...context].reduce((sum, text) => sum + Buffer.byteLength(text), askedBytes(request));
+}
+
+/** The most tokens that the answer may have; null: the line sets no limit. Vectors have none. */
+export function mostAnswerTokens({
+  request,
+  maxTokens,
+}: Pick<LinePrompt, 'request' | 'maxTokens'>): number | null {
+  if (request.shape === 'native') return maxTokens;
+  return request.url === '/v1/embeddings' ? 0 : answerLimit(request.body);
 }

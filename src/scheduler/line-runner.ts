@@ -195,7 +195,7 @@ export class LineRunner {
   #begin(chunk: LeasedChunk, line: OpenLine, ending: ClaimedChunk['ending']): void {
     const { customId, metadata } =
       line.kind === 'good' ? line.parsed : { customId: line.bad.customId, metadata: null };
-    const head = { line: line.line, customId, metadata };
+    const head = { batchId: chunk.lease.batchId, line: line.line, customId, metadata };
     if (ending !== null) {
       const error = { code: ending, message: ENDING_MESSAGES[ending], stage: 'generation' } as const;
       this.#options.onRecord(chunk, unrunRecord(head, { status: ending, error }), NO_PASSAGES);

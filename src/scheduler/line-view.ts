@@ -5,8 +5,8 @@ import type { Batch } from '../domain/batch.ts';
 import type { Passage } from '../domain/passage.ts';
 import type { DigestDetails, KeptPassage, RecordDetails } from '../domain/record.ts';
 import { cutPassages } from '../generation/context-cut.ts';
-import type { ChatCompletionBody } from '../generation/prompt.ts';
-import { buildChatBody } from '../generation/prompt.ts';
+import type { RequestBody } from '../generation/prompt.ts';
+import { buildRequestBody } from '../generation/prompt.ts';
 import { promptHash } from '../generation/run-task.ts';
 import type { Store } from '../store/store.ts';
 import { parseLine } from './line-parser.ts';
@@ -24,7 +24,7 @@ export interface LineView {
     readonly attempts: RecordDetails['attempts'];
     readonly passages: readonly KeptPassage[];
     /** null: nothing was sent, or it cannot be built again. */
-    readonly prompt: ChatCompletionBody | null;
+    readonly prompt: RequestBody | null;
     /** The call that wrote the digest; null: none was asked for. */
     readonly digest: DigestView | null;
   }[];
@@ -34,7 +34,7 @@ export interface DigestView {
   readonly attempts: DigestDetails['attempts'];
   /** As it stands in the prompt; null: it could not be used. */
   readonly text: string | null;
-  readonly prompt: ChatCompletionBody | null;
+  readonly prompt: RequestBody | null;
 }
 
 /** null: the batch has no such line. */
@@ -89,9 +89,9 @@ function withDistance(passages: readonly KeptPassage[]): Passage[] {
 function asSent(
   sent: Pick<RecordDetails, 'promptHash' | 'model' | 'contextCut'> | null,
   prompt: LinePrompt | null,
-): ChatCompletionBody | null {
+): RequestBody | null {
   if (!sent?.promptHash || sent.model === null || prompt === null) return null;
   const passages = cutPassages(prompt.passages, sent.contextCut ?? null);
-  const body = buildChatBody({ model: sent.model, ...prompt, passages });
+  const body = buildRequestBody({ model: sent.model, ...prompt, passages });
   return promptHash(body) === sent.promptHash ? body : null;
 }

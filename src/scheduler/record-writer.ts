@@ -131,7 +131,8 @@ export class RecordWriter {
     const [first] = records;
     if (records.length === 1 && first) {
       this.#options.log.error({ batch: chunk.lease.batchId, line: first.line }, 'a record cannot be stored');
-      return this.#write(chunk, { records: [unstorableRecord(first)], passages: new Map() });
+      const substitute = unstorableRecord(first, chunk.lease.batchId);
+      return this.#write(chunk, { records: [substitute], passages: new Map() });
     }
     for (const record of records) await this.#write(chunk, { records: [record], passages });
   }

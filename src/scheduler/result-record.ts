@@ -2,9 +2,10 @@
 
 import type { GenerationSuccess, TokenUsage } from '../domain/generation.ts';
 import type { Citations, ContextCut, RetrievalOutcome } from '../domain/passage.ts';
-import type { NewRecord, RecordDetails, RecordStatus, Stage } from '../domain/record.ts';
+import type { NewRecord, RecordDetails, RecordStatus, ServerResponse, Stage } from '../domain/record.ts';
 import type { CallTrace } from './calls.ts';
 import type { Digest } from './digest.ts';
+import { fileLineBytes } from './file-line.ts';
 import { passagesOf, type Work } from './work.ts';
 
 export interface LineError {
@@ -13,14 +14,18 @@ export interface LineError {
   readonly stage: Stage;
 }
 
+const OK = 200;
+
 /** The line was answered. */
 export function succeededRecord(work: Work, success: GenerationSuccess, trace: CallTrace): NewRecord {
   const usage = usageOf(success.usage, work.digest?.usage ?? null);
+  const response = success.response === null ? null : { status: OK, body: success.response };
   const body = {
     line: work.line,
     custom_id: work.parsed.customId,
     status: 'succeeded',
-    answer: success.answer,
+    // What answers with something else than text has none.
+    answer: success.response !== null && success.answer === '' ? null : success.answer,
     ...(success.finishReason === 'length' ? { truncated: true } : {}),
     ...citationPart(success.citations),
     metadata: work.parsed.metadata,
@@ -38,13 +43,20 @@ export function succeededRecord(work: Work, success: GenerationSuccess, trace: C
     error: null,
   };
   return {
-    ...recordHead(work, { status: 'succeeded', error: null, trace, usage }),
+    ...recordHead(work, { status: 'succeeded', error: null, trace, usage: success.usage }),
+    response,
+    fileBytes: fileLineBytes(body, response, work.chunk.lease.batchId),
     body: JSON.stringify(body),
   };
 }
 
-/** The line failed in the RAG stage or in generation. */
-export function failedRecord(work: Work, error: LineError, trace: CallTrace | null): NewRecord {
+/** The line failed in the RAG stage or in generation. `refusal`: what the model server had to say of its request. */
+export function failedRecord(
+  work: Work,
+  error: LineError,
+  trace: CallTrace | null,
+  refusal: ServerResponse | null = null,
+): NewRecord {
   const generation =
     error.stage === 'generation'
       ? {
@@ -69,12 +81,17 @@ export function failedRecord(work: Work, error: LineError, trace: CallTrace | nu
     timings_ms: timings(work, trace?.durationMs ?? 0),
     error,
   };
-  return { ...recordHead(work, { status: 'failed', error, trace, usage }), body: JSON.stringify(body) };
+  return {
+    ...recordHead(work, { status: 'failed', error, trace, usage: null }),
+    response: refusal,
+    fileBytes: fileLineBytes(body, refusal, work.chunk.lease.batchId),
+    body: JSON.stringify(body),
+  };
 }
 
 /** The line never ran: its input is bad, or its batch ended before. */
 export function unrunRecord(
-  line: { line: number; customId: string | null; metadata: unknown },
+  line: { batchId: string; line: number; customId: string | null; metadata: unknown },
   ending: { status: 'failed' | 'cancelled' | 'expired'; error: LineError },
 ): NewRecord {
   const body = {
@@ -102,6 +119,9 @@ export function unrunRecord(
     promptTokens: 0,
     completionTokens: 0,
     cachedTokens: 0,
+    reasoningTokens: 0,
+    response: null,
+    fileBytes: fileLineBytes(body, null, line.batchId),
     body: JSON.stringify(body),
   };
 }
@@ -109,11 +129,12 @@ export function unrunRecord(
 const UNSTORABLE_CODE = 'internal_error';
 
 /** In the place of a record that the store does not take: the line ends all the same. */
-export function unstorableRecord(record: NewRecord): NewRecord {
+export function unstorableRecord(record: NewRecord, batchId: string): NewRecord {
   const { custom_id, metadata } = JSON.parse(record.body) as { custom_id: string | null; metadata: unknown };
   const message = 'The result of this line could not be stored; the log has it under the batch and the line.';
   const error = { code: UNSTORABLE_CODE, message, stage: 'generation' } as const;
-  return unrunRecord({ line: record.line, customId: custom_id, metadata }, { status: 'failed', error });
+  const line = { batchId, line: record.line, customId: custom_id, metadata };
+  return unrunRecord(line, { status: 'failed', error });
 }
 
 export function isSubstitute(record: NewRecord): boolean {
@@ -128,8 +149,6 @@ interface WireUsage {
 
 /** Of the answer and of the digest that it was made from, together. */
 function usageOf(usage: TokenUsage, digest: TokenUsage | null): WireUsage {
-  const sum = (a: number | null, b: number | null = null) =>
-    a === null && b === null ? null : (a ?? 0) + (b ?? 0);
   return {
     prompt_tokens: sum(usage.promptTokens, digest?.promptTokens),
     completion_tokens: sum(usage.completionTokens, digest?.completionTokens),
@@ -137,12 +156,19 @@ function usageOf(usage: TokenUsage, digest: TokenUsage | null): WireUsage {
   };
 }
 
+/** Unknown counts add nothing; null: both are unknown. */
+function sum(a: number | null, b: number | null = null): number | null {
+  return a === null && b === null ? null : (a ?? 0) + (b ?? 0);
+}
+
+/** `usage`: of the answer. */
 function recordHead(
   work: Work,
-  ended: { status: RecordStatus; error: LineError | null; trace: CallTrace | null; usage: WireUsage | null },
-): Omit<NewRecord, 'body'> {
+  ended: { status: RecordStatus; error: LineError | null; trace: CallTrace | null; usage: TokenUsage | null },
+): Omit<NewRecord, 'body' | 'response' | 'fileBytes'> {
   const { status, error, trace, usage } = ended;
   const { retrieval, digest } = work;
+  const total = (name: keyof TokenUsage) => (usage?.[name] ?? 0) + (digest?.usage?.[name] ?? 0);
   return {
     line: work.line,
     status,
@@ -151,9 +177,10 @@ function recordHead(
     endpoint: trace?.endpoint ?? digest?.endpoint ?? null,
     rag: digest?.kind ?? retrieval?.kind ?? null,
     collectionGeneration: generationOf(retrieval),
-    promptTokens: usage?.prompt_tokens ?? 0,
-    completionTokens: usage?.completion_tokens ?? 0,
-    cachedTokens: usage?.cached_tokens ?? 0,
+    promptTokens: total('promptTokens'),
+    completionTokens: total('completionTokens'),
+    cachedTokens: total('cachedTokens'),
+    reasoningTokens: total('reasoningTokens'),
     details: detailsOf(work, trace),
   };
 }

@@ -1,4 +1,5 @@
-// What time does to batches: deadlines expire them, and retention deletes them some time after their end.
+// What time does to batches and files: deadlines expire batches, retention deletes them some time after their end, and
+// files go when their time is over.
 //
 // A deadline is counted by the monotonic clock from when it was first seen: a wall clock that jumps expires nothing
 // before its time.
@@ -8,7 +9,7 @@ import { type Clock, unixSeconds } from '../time.ts';
 import type { SchedulerLog } from './record-writer.ts';
 
 export interface UpkeepOptions {
-  readonly store: Pick<Store, 'expiringBatches' | 'endedBatches' | 'deleteBatch'>;
+  readonly store: Pick<Store, 'expiringBatches' | 'endedBatches' | 'deleteBatch' | 'expireFiles'>;
   readonly clock: Clock;
   readonly log: SchedulerLog;
   /** 0: batches are kept until somebody deletes them. */
@@ -32,7 +33,10 @@ export class Upkeep {
   }
 
   start(): void {
-    const jobs = [this.#repeat(DEADLINE_INTERVAL_MS, () => this.#expireDue())];
+    const jobs = [
+      this.#repeat(DEADLINE_INTERVAL_MS, () => this.#expireDue()),
+      this.#repeat(RETENTION_INTERVAL_MS, () => this.#options.store.expireFiles()),
+    ];
     if (this.#options.retentionHours > 0) {
       jobs.push(this.#repeat(RETENTION_INTERVAL_MS, () => this.#deleteOld()));
     }

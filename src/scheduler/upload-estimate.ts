@@ -6,7 +6,8 @@
 import type { BatchOptions } from '../domain/options.ts';
 import type { LineProblem } from '../errors.ts';
 import { LineIntake, type UploadLimits } from './line-intake.ts';
-import { BadLine, type ParsedLine, parseLine } from './line-parser.ts';
+import { BadLine, type ParsedLine, parseUploaded } from './line-parser.ts';
+import { askedBytes } from './line-prompt.ts';
 
 export interface EstimateBasis {
   /** The system prompt of lines that have none. */
@@ -87,7 +88,7 @@ export class UploadDryRun {
   }
 
   #check(bytes: Buffer): string | BadLine {
-    const line = parseLine(bytes, this.#settings.defaults);
+    const line = parseUploaded(bytes, this.#settings.defaults);
     if (line instanceof BadLine) return line;
     this.#parsed = line;
     return line.customId;
@@ -95,11 +96,10 @@ export class UploadDryRun {
 
   #add({ request, own }: ParsedLine): void {
     const sums = this.#sums;
+    sums.questionBytes += askedBytes(request);
     if (request.shape === 'openai') {
-      sums.questionBytes += Buffer.byteLength(JSON.stringify(request.body.messages));
       this.#addCompletion(request.body.max_completion_tokens ?? request.body.max_tokens);
     } else {
-      sums.questionBytes += Buffer.byteLength(request.query);
       this.#addCompletion(own.max_tokens);
       // An OpenAI line brings its own system message, among the others.
       if (own.system_prompt === undefined) sums.linesWithoutSystemPrompt += 1;

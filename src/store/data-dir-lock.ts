@@ -12,6 +12,9 @@ const LOCK_TIMEOUT_MS = 500;
 /** SQLite's result code for a lock that somebody else holds. Source: sqlite.org/rescode.html#busy */
 const SQLITE_BUSY = 5;
 
+/** Held by this process: a database that nobody refers to is closed with the next collection of garbage, and its lock with it. */
+const HELD = new Set<DatabaseSync>();
+
 export interface DataDirLock {
   release(): void;
 }
@@ -43,8 +46,10 @@ export function lockDataDir(dataDir: string): DataDirLock {
     );
   }
   const held = database;
+  HELD.add(held);
   return {
     release() {
+      HELD.delete(held);
       if (held.isOpen) held.close();
     },
   };

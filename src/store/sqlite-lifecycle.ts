@@ -1,9 +1,12 @@
 // The statuses of batches: every change goes through the transitions of the domain.
 
-import { type BatchEvent, type BatchStatus, nextStatus } from '../domain/batch-status.ts';
+import type { ValidationError } from '../domain/batch.ts';
+import { type BatchEvent, type BatchStatus, isTerminal, nextStatus } from '../domain/batch-status.ts';
 import { windowSeconds } from '../domain/options.ts';
 import { type FailureExample, reasonToPause } from '../domain/pausing.ts';
 import type { NewRecord } from '../domain/record.ts';
+import { RagmillError } from '../errors.ts';
+import { dropChunks } from './sqlite-file-batches.ts';
 import type { SqliteLeases } from './sqlite-leases.ts';
 import type { SqliteStatements } from './sqlite-statements.ts';
 
@@ -19,6 +22,32 @@ export class SqliteLifecycle {
   constructor(statements: SqliteStatements, leases: SqliteLeases) {
     this.#sql = statements;
     this.#leases = leases;
+  }
+
+  /** The check of a file has found nothing wrong. */
+  begin(batchId: string, inputBytes: number, nowSeconds: number): void {
+    const key = this.#change(batchId, 'begin');
+    if (key === null) return;
+    const row = this.#sql.get(
+      `UPDATE batches SET in_progress_at = ?, input_bytes = ?, pause_at = options ->> '$.pauseAfter'
+       WHERE key = ? RETURNING total`,
+      nowSeconds,
+      inputBytes,
+      key,
+    );
+    if (row?.total === 0) throw new RagmillError('empty_upload', 'The file has no lines.');
+  }
+
+  fail(batchId: string, errors: readonly ValidationError[], nowSeconds: number): void {
+    const key = this.#change(batchId, 'fail');
+    if (key === null) return;
+    this.#sql.run(
+      'UPDATE batches SET ended_at = ?, errors = ? WHERE key = ?',
+      nowSeconds,
+      JSON.stringify(errors),
+      key,
+    );
+    dropChunks(this.#sql, key);
   }
 
   /** Started lines go on: their leases stay. */
@@ -44,6 +73,11 @@ export class SqliteLifecycle {
     if (key === null) return;
     this.#sql.run('UPDATE batches SET cancelling_at = ? WHERE key = ?', nowSeconds, key);
     this.#leases.voidAll(key);
+    // Before its check was over it had no lines to record.
+    if (this.#find(batchId)?.status === 'cancelled') {
+      this.#sql.run('UPDATE batches SET ended_at = ? WHERE key = ?', nowSeconds, key);
+      dropChunks(this.#sql, key);
+    }
   }
 
   expire(batchId: string, nowSeconds: number): void {
@@ -57,7 +91,7 @@ export class SqliteLifecycle {
   remove(batchId: string): 'deleted' | 'not_finished' | null {
     const batch = this.#find(batchId);
     if (!batch) return null;
-    if (nextStatus(batch.status, 'retry') === null) return 'not_finished';
+    if (!isTerminal(batch.status)) return 'not_finished';
     this.#sql.run("UPDATE batches SET status = 'deleting' WHERE key = ?", batch.key);
     this.#sql.run('DELETE FROM idempotency_keys WHERE batch_id = ?', batchId);
     return 'deleted';
@@ -68,6 +102,13 @@ export class SqliteLifecycle {
     const row = this.#sql.get('SELECT id, options FROM batches WHERE key = ?', batchKey);
     const { completionWindow } = JSON.parse(String(row?.options));
     this.#change(String(row?.id), 'retry');
+    // Its end is taken back, but not that of its files.
+    this.#sql.run(
+      `UPDATE batches SET output_bytes = NULL, error_bytes = NULL
+       WHERE key = ? AND ended_at + output_life_seconds <= ?`,
+      batchKey,
+      nowSeconds,
+    );
     this.#sql.run(
       `UPDATE batches SET run = run + 1, ended_at = NULL, cancelling_at = NULL, finalizing_at = NULL, expires_at = ?,
          pause_at = NULL, watched_finished = 0, watched_failed = 0

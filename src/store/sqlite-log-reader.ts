@@ -1,8 +1,9 @@
 // Reading the result log of a batch: by seq, by line, and by byte.
 
-import type { StoredRecord } from '../domain/record.ts';
+import type { ResultFileKind } from '../domain/file.ts';
+import type { StoredRecord, StoredResponse } from '../domain/record.ts';
 import { linesNotOpen } from './sqlite-open-lines.ts';
-import { type Row, toStoredRecord } from './sqlite-rows.ts';
+import { type Row, toStoredRecord, toStoredResponse } from './sqlite-rows.ts';
 import type { SqliteStatements } from './sqlite-statements.ts';
 import type { InputOrderPage, RecordPage } from './store.ts';
 
@@ -27,7 +28,7 @@ export class SqliteLogReader {
          ORDER BY seq LIMIT ?`,
       )
       .iterate(this.#keyOf(batchId), page.afterSeq, page.upToSeq ?? Number.MAX_SAFE_INTEGER, page.limit);
-    return takePage(rows, () => true);
+    return takePage(rows, toStoredRecord);
   }
 
   inInputOrder(batchId: string, page: InputOrderPage): StoredRecord[] {
@@ -38,9 +39,31 @@ export class SqliteLogReader {
          WHERE batch_key = ? AND line > ? AND is_current = 1 ORDER BY line LIMIT ?`,
       )
       .iterate(key, page.afterLine, page.limit);
-    if (!page.stopAtGap) return takePage(rows, () => true);
+    if (!page.stopAtGap) return takePage(rows, toStoredRecord);
     const firstOpen = this.#firstOpenLine(key, page.afterLine);
-    return takePage(rows, (record) => record.line < firstOpen);
+    return takePage(rows, (row) => {
+      const record = toStoredRecord(row);
+      return record.line < firstOpen ? record : null;
+    });
+  }
+
+  /** The index alone tells which of the current records belong in the file. */
+  responses(
+    batchId: string,
+    page: { kind: ResultFileKind; afterSeq: number; limit: number },
+  ): StoredResponse[] {
+    const rows = this.#sql
+      .prepare(
+        `SELECT seq, line, status, body, response_status, response FROM records INDEXED BY records_current
+         WHERE batch_key = ? AND seq > ? AND is_current = 1 AND status ${page.kind === 'output' ? '=' : '<>'} 'succeeded'
+         ORDER BY seq LIMIT ?`,
+      )
+      .iterate(this.#keyOf(batchId), page.afterSeq, page.limit);
+    return takePage(
+      rows,
+      toStoredResponse,
+      ({ body, response }) => body.length + (response?.body.length ?? 0),
+    );
   }
 
   end(batchId: string, upToSeq?: number): { lastSeq: number; bytes: number } {
@@ -115,14 +138,19 @@ function firstOpenIn(sql: SqliteStatements, batchKey: number, row: Row, afterLin
   return null;
 }
 
-function takePage(rows: Iterable<Row>, belongs: (record: StoredRecord) => boolean): StoredRecord[] {
-  const page: StoredRecord[] = [];
+/** `toRecord`: null ends the page before the row. */
+function takePage<T extends StoredRecord>(
+  rows: Iterable<Row>,
+  toRecord: (row: Row) => T | null,
+  charactersOf: (record: T) => number = ({ body }) => body.length,
+): T[] {
+  const page: T[] = [];
   let characters = 0;
   for (const row of rows) {
-    const record = toStoredRecord(row);
-    if (!belongs(record)) break;
+    const record = toRecord(row);
+    if (record === null) break;
     page.push(record);
-    characters += record.body.length;
+    characters += charactersOf(record);
     if (characters >= PAGE_CHARACTERS) break;
   }
   return page;

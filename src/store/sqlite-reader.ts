@@ -1,11 +1,12 @@
 // The reading connection: short statements, each its own transaction, so that no reader holds back the log's
-// checkpoints however slowly its client takes the answer. Batches here; their logs and lines stand beside.
+// checkpoints however slowly its client takes the answer. Batches here; their logs and lines, and files, stand beside.
 
 import type { DatabaseSync } from 'node:sqlite';
 import type { Batch } from '../domain/batch.ts';
 import { type BatchStatus, endingOf } from '../domain/batch-status.ts';
 import type { CollectionRecord } from '../domain/collection.ts';
 import { RagmillError } from '../errors.ts';
+import { SqliteFileReader } from './sqlite-file-reader.ts';
 import { SqliteLineReader } from './sqlite-line-reader.ts';
 import { SqliteLogReader } from './sqlite-log-reader.ts';
 import { toBatch, toCollectionRecord, toOptions } from './sqlite-rows.ts';
@@ -17,6 +18,7 @@ const VISIBLE = "status NOT IN ('uploading', 'discarding', 'deleting', 'deleted'
 export class SqliteReader {
   readonly log: SqliteLogReader;
   readonly lines: SqliteLineReader;
+  readonly files: SqliteFileReader;
   readonly #database: DatabaseSync;
   readonly #sql: SqliteStatements;
 
@@ -26,6 +28,7 @@ export class SqliteReader {
     const keyOf = (batchId: string) => this.#key(batchId);
     this.log = new SqliteLogReader(this.#sql, keyOf);
     this.lines = new SqliteLineReader(this.#sql, keyOf);
+    this.files = new SqliteFileReader(this.#sql);
   }
 
   storeId(): string {
@@ -38,9 +41,9 @@ export class SqliteReader {
     return (pragma('page_count') - pragma('freelist_count')) * pragma('page_size');
   }
 
-  batch(id: string): Batch | null {
+  batch(id: string, nowSeconds: number): Batch | null {
     const row = this.#sql.get(`SELECT * FROM batches WHERE id = ? AND ${VISIBLE}`, id);
-    return row ? toBatch(row) : null;
+    return row ? toBatch(row, nowSeconds) : null;
   }
 
   wasDeleted(id: string): boolean {
@@ -50,14 +53,18 @@ export class SqliteReader {
     );
   }
 
-  batches(after: string | null, limit: number): { batches: Batch[]; hasMore: boolean } {
+  batches(
+    { after, limit }: { after: string | null; limit: number },
+    nowSeconds: number,
+  ): { batches: Batch[]; hasMore: boolean } {
     const below = after === null ? Number.MAX_SAFE_INTEGER : this.#cursor(after);
     const rows = this.#sql.all(
       `SELECT * FROM batches WHERE key < ? AND ${VISIBLE} ORDER BY key DESC LIMIT ?`,
       below,
       limit + 1,
     );
-    return { batches: rows.slice(0, limit).map(toBatch), hasMore: rows.length > limit };
+    const batches = rows.slice(0, limit).map((row) => toBatch(row, nowSeconds));
+    return { batches, hasMore: rows.length > limit };
   }
 
   activeBatches(): ActiveBatch[] {
@@ -72,6 +79,12 @@ export class SqliteReader {
         ending: endingOf(row.status as BatchStatus),
         options: toOptions(row.options),
       }));
+  }
+
+  validatingBatches(): string[] {
+    return this.#sql
+      .all("SELECT id FROM batches WHERE status = 'validating' ORDER BY key")
+      .map((row) => String(row.id));
   }
 
   unfinishedBatches(): string[] {
@@ -91,7 +104,7 @@ export class SqliteReader {
   endedBatches(before: number): string[] {
     return this.#sql
       .all(
-        `SELECT id FROM batches WHERE status IN ('completed', 'cancelled', 'expired') AND ended_at < ?
+        `SELECT id FROM batches WHERE status IN ('completed', 'cancelled', 'expired', 'failed') AND ended_at < ?
          ORDER BY ended_at LIMIT 100`,
         before,
       )

@@ -2,6 +2,8 @@
 //
 // (W1) queued + leased + succeeded + failed + cancelled + expired = total, per batch, by current records.
 // (W2) a batch's records have the seqs 1 … last_seq without a gap, and at most one record a line and run.
+// (W5) output_bytes and error_bytes are the sums of file_bytes of the current records that succeeded, and of the others;
+//      NULL stays NULL.
 
 import type { KeptPassage, NewRecord, RagStatus, RecordStatus } from '../domain/record.ts';
 import { CounterChanges } from './sqlite-counters.ts';
@@ -12,6 +14,7 @@ interface Earlier {
   readonly seq: number;
   readonly status: RecordStatus;
   readonly rag: RagStatus | null;
+  readonly fileBytes: number;
 }
 
 interface LogPosition {
@@ -52,6 +55,7 @@ export class SqliteRecordLog {
       if (replaced) this.#retire(batchKey, replaced.seq);
       written.push(record);
       changes.add(record, becomesCurrent || !earlier ? record : earlier);
+      if (becomesCurrent) changes.exchange(record, replaced);
     }
     changes.write(this.#sql, batchKey, { lastSeq: seq, logBytes: offset });
     this.#forgetStarts(batchKey, written);
@@ -72,8 +76,9 @@ export class SqliteRecordLog {
 
   #insert(position: LogPosition, record: NewRecord, served: { body: string; isCurrent: boolean }): boolean {
     const changes = this.#sql.run(
-      `INSERT INTO records (batch_key, seq, line, run, status, is_current, rag, stage, code, endpoint, end_offset, details, body)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (batch_key, line, run) DO NOTHING`,
+      `INSERT INTO records (batch_key, seq, line, run, status, is_current, rag, stage, code, endpoint, end_offset, details, body,
+         file_bytes, response_status, response)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (batch_key, line, run) DO NOTHING`,
       position.batchKey,
       position.seq,
       record.line,
@@ -87,13 +92,16 @@ export class SqliteRecordLog {
       position.offset,
       record.details === null ? null : JSON.stringify(record.details),
       served.body,
+      record.fileBytes,
+      record.response?.status ?? null,
+      record.response?.body ?? null,
     );
     return changes > 0;
   }
 
   #current(batchKey: number, line: number): Earlier | null {
     const row = this.#sql.get(
-      'SELECT seq, status, rag FROM records WHERE batch_key = ? AND line = ? AND is_current = 1',
+      'SELECT seq, status, rag, file_bytes FROM records WHERE batch_key = ? AND line = ? AND is_current = 1',
       batchKey,
       line,
     );
@@ -102,6 +110,7 @@ export class SqliteRecordLog {
       seq: Number(row.seq),
       status: row.status as RecordStatus,
       rag: row.rag as RagStatus | null,
+      fileBytes: Number(row.file_bytes),
     };
   }
 

@@ -4,8 +4,10 @@ import type { SQLOutputValue } from 'node:sqlite';
 import type { Batch, PauseReason } from '../domain/batch.ts';
 import type { BatchStatus } from '../domain/batch-status.ts';
 import type { CollectionRecord } from '../domain/collection.ts';
+import type { FilePurpose, StoredFile } from '../domain/file.ts';
+import type { OpenaiEndpoint } from '../domain/line.ts';
 import type { BatchOptions } from '../domain/options.ts';
-import type { RecordStatus, StoredRecord } from '../domain/record.ts';
+import type { RecordStatus, StoredRecord, StoredResponse } from '../domain/record.ts';
 
 export type Row = Record<string, SQLOutputValue>;
 
@@ -21,8 +23,10 @@ export function toOptions(column: SQLOutputValue | undefined): BatchOptions {
   return { ...LATER_OPTIONS, ...JSON.parse(String(column)) };
 }
 
-export function toBatch(row: Row): Batch {
+export function toBatch(row: Row, nowSeconds: number): Batch {
   const number = (column: string) => Number(row[column]);
+  const resultFilesExpireAt = toResultFilesExpireAt(row);
+  const areFilesGone = resultFilesExpireAt !== null && resultFilesExpireAt <= nowSeconds;
   const finished = number('succeeded') + number('failed') + number('cancelled') + number('expired');
   return {
     id: String(row.id),
@@ -30,7 +34,15 @@ export function toBatch(row: Row): Batch {
     status: row.status as BatchStatus,
     options: toOptions(row.options),
     metadata: row.metadata === null ? null : JSON.parse(String(row.metadata)),
+    // The cast is safe: only endpoints of the domain are stored.
+    endpoint: row.endpoint as OpenaiEndpoint,
+    inputFileId: row.input_file_id === null ? null : String(row.input_file_id),
+    errors: row.errors === null ? null : JSON.parse(String(row.errors)),
+    outputBytes: areFilesGone ? null : nullable(row.output_bytes),
+    errorBytes: areFilesGone ? null : nullable(row.error_bytes),
+    resultFilesExpireAt,
     createdAt: number('created_at'),
+    inProgressAt: nullable(row.in_progress_at),
     cancellingAt: nullable(row.cancelling_at),
     finalizingAt: nullable(row.finalizing_at),
     endedAt: nullable(row.ended_at),
@@ -56,10 +68,16 @@ export function toBatch(row: Row): Batch {
       promptTokens: number('prompt_tokens'),
       completionTokens: number('completion_tokens'),
       cachedTokens: number('cached_tokens'),
+      reasoningTokens: number('reasoning_tokens'),
     },
     lastSeq: number('last_seq'),
     collectionGenerations: JSON.parse(String(row.collection_generations)),
   };
+}
+
+function toResultFilesExpireAt(row: Row): number | null {
+  if (row.ended_at === null || row.output_life_seconds === null) return null;
+  return Number(row.ended_at) + Number(row.output_life_seconds);
 }
 
 function toPauseReason(row: Row): PauseReason | null {
@@ -73,6 +91,23 @@ export function toStoredRecord(row: Row): StoredRecord {
     line: Number(row.line),
     status: row.status as RecordStatus,
     body: String(row.body),
+  };
+}
+
+export function toStoredResponse(row: Row): StoredResponse {
+  const hasResponse = row.response_status !== null;
+  const response = { status: Number(row.response_status), body: String(row.response) };
+  return { ...toStoredRecord(row), response: hasResponse ? response : null };
+}
+
+export function toStoredFile(row: Row): StoredFile {
+  return {
+    id: String(row.id),
+    purpose: row.purpose as FilePurpose,
+    filename: String(row.filename),
+    bytes: Number(row.bytes),
+    createdAt: Number(row.created_at),
+    expiresAt: row.expires_at === null ? null : Number(row.expires_at),
   };
 }
 

@@ -2,42 +2,27 @@
 // they are on the disk; reads are short statements on a second connection.
 
 import { join } from 'node:path';
-import type { Batch } from '../domain/batch.ts';
+import type { Batch, ValidationError } from '../domain/batch.ts';
 import type { ClaimedChunk, Lease, NewChunk } from '../domain/chunk.ts';
 import type { CollectionRecord } from '../domain/collection.ts';
-import type { KeptPassage, NewRecord, StoredRecord } from '../domain/record.ts';
-import { RagmillError } from '../errors.ts';
-import { type Clock, unixSeconds } from '../time.ts';
+import type { StoredFile } from '../domain/file.ts';
+import type { KeptPassage, NewRecord } from '../domain/record.ts';
+import type { Clock } from '../time.ts';
 import { type DataDirLock, lockDataDir } from './data-dir-lock.ts';
-import { toStoreFailure } from './sqlite-failures.ts';
 import { SqliteReader } from './sqlite-reader.ts';
+import { SqliteReads } from './sqlite-reads.ts';
 import { openForReading } from './sqlite-schema.ts';
 import { SqliteWriterClient } from './sqlite-writer-client.ts';
-import type {
-  ActiveBatch,
-  AppendResult,
-  InputLine,
-  InputOrderPage,
-  LineHistory,
-  NewBatch,
-  RecordPage,
-  RecordSource,
-  RetryFilter,
-  Store,
-  UploadStart,
-} from './store.ts';
+import type { AppendResult, NewBatch, NewFileBatch, RetryFilter, Store, UploadStart } from './store.ts';
 
 /** How long a lease lasts without renewal, in milliseconds. */
 const LEASE_MS = 20_000;
 
-export class SqliteStore implements Store {
+export class SqliteStore extends SqliteReads implements Store {
   readonly storeId: string;
   readonly #lock: DataDirLock;
   readonly #writer: SqliteWriterClient;
   readonly #reader: SqliteReader;
-  readonly #clock: Clock;
-  readonly #path: string;
-  readonly #damaged = Promise.withResolvers<Error>();
   readonly #watchers = new Map<string, Set<() => void>>();
 
   private constructor(parts: {
@@ -47,11 +32,10 @@ export class SqliteStore implements Store {
     clock: Clock;
     path: string;
   }) {
+    super(parts.reader, parts.path, parts.clock);
     this.#lock = parts.lock;
     this.#writer = parts.writer;
     this.#reader = parts.reader;
-    this.#clock = parts.clock;
-    this.#path = parts.path;
     this.storeId = parts.reader.storeId();
   }
 
@@ -68,11 +52,11 @@ export class SqliteStore implements Store {
 
   /** Resolves when nothing can be stored any more, though nobody closed the store. */
   get died(): Promise<Error> {
-    return Promise.race([this.#writer.died, this.#damaged.promise]);
+    return Promise.race([this.#writer.died, this.damaged]);
   }
 
   beginUpload(id: string, idempotencyKey: string | null): Promise<UploadStart> {
-    return this.#writer.call('beginUpload', id, idempotencyKey, this.#nowSeconds());
+    return this.#writer.call('beginUpload', id, idempotencyKey, this.nowSeconds());
   }
 
   appendChunk(id: string, chunk: NewChunk): Promise<void> {
@@ -80,8 +64,8 @@ export class SqliteStore implements Store {
   }
 
   async commitUpload(id: string, batch: NewBatch): Promise<Batch> {
-    await this.#writer.call('commitUpload', id, batch, this.#nowSeconds());
-    const committed = this.#read((it) => it.batch(id));
+    await this.#writer.call('commitUpload', id, batch, this.nowSeconds());
+    const committed = this.read((it) => it.batch(id, this.nowSeconds()));
     if (!committed) throw new Error(`batch ${id} is gone right after its commit`);
     return committed;
   }
@@ -90,44 +74,55 @@ export class SqliteStore implements Store {
     return this.#writer.call('abandonUpload', id);
   }
 
-  async storedBytes(): Promise<number> {
-    return this.#read((it) => it.storedBytes());
+  beginFile(id: string): Promise<void> {
+    return this.#writer.call('beginFile', id, this.nowSeconds());
   }
 
-  async getBatch(id: string): Promise<Batch | null> {
-    return this.#read((it) => it.batch(id));
+  appendFilePiece(id: string, number: number, bytes: Buffer): Promise<void> {
+    return this.#writer.call('appendFilePiece', id, number, bytes);
   }
 
-  async wasDeleted(id: string): Promise<boolean> {
-    return this.#read((it) => it.wasDeleted(id));
+  async commitFile(id: string, file: { filename: string; lifeSeconds: number | null }): Promise<StoredFile> {
+    return this.#writer.call('commitFile', id, file, this.nowSeconds());
   }
 
-  async listBatches(page: {
-    after: string | null;
-    limit: number;
-  }): Promise<{ batches: Batch[]; hasMore: boolean }> {
-    return this.#read((it) => it.batches(page.after, page.limit));
+  abandonFile(id: string): Promise<void> {
+    return this.#writer.call('abandonFile', id);
   }
 
-  async unfinishedBatches(): Promise<string[]> {
-    return this.#read((it) => it.unfinishedBatches());
+  deleteFile(id: string): Promise<'deleted' | 'in_use' | null> {
+    return this.#writer.call('deleteFile', id, this.nowSeconds());
   }
 
-  async activeBatches(): Promise<ActiveBatch[]> {
-    return this.#read((it) => it.activeBatches());
+  expireFiles(): Promise<void> {
+    return this.#writer.call('expireFiles', this.nowSeconds());
   }
 
-  async expiringBatches(): Promise<{ id: string; expiresAt: number }[]> {
-    return this.#read((it) => it.expiringBatches());
+  async createFileBatch(id: string, batch: NewFileBatch): Promise<Batch> {
+    await this.#writer.call('createFileBatch', id, batch, this.nowSeconds());
+    const created = this.read((it) => it.batch(id, this.nowSeconds()));
+    if (!created) throw new Error(`batch ${id} is gone right after it was made`);
+    return created;
   }
 
-  async endedBatches(before: number): Promise<string[]> {
-    return this.#read((it) => it.endedBatches(before));
+  restartValidation(batchId: string): Promise<void> {
+    return this.#writer.call('restartValidation', batchId);
+  }
+
+  passValidation(batchId: string, inputBytes: number): Promise<Batch | null> {
+    return this.#changed(
+      batchId,
+      this.#writer.call('passValidation', batchId, inputBytes, this.nowSeconds()),
+    );
+  }
+
+  failValidation(batchId: string, errors: readonly ValidationError[]): Promise<Batch | null> {
+    return this.#changed(batchId, this.#writer.call('failValidation', batchId, errors, this.nowSeconds()));
   }
 
   // Leases never outlive the process, so they are timed by its monotonic clock: a wall clock that jumps ends none.
   async claimChunk(batchId: string): Promise<ClaimedChunk | null> {
-    const claimed = await this.#writer.call('claimChunk', batchId, this.#clock.monotonicMs(), LEASE_MS);
+    const claimed = await this.#writer.call('claimChunk', batchId, this.clock.monotonicMs(), LEASE_MS);
     // A Buffer arrives from another thread as a plain Uint8Array.
     return (
       claimed && {
@@ -138,7 +133,7 @@ export class SqliteStore implements Store {
   }
 
   renewLeases(leases: readonly Lease[]): Promise<Lease[]> {
-    return this.#writer.call('renewLeases', leases, this.#clock.monotonicMs(), LEASE_MS);
+    return this.#writer.call('renewLeases', leases, this.clock.monotonicMs(), LEASE_MS);
   }
 
   releaseChunk(lease: Lease): Promise<void> {
@@ -154,7 +149,7 @@ export class SqliteStore implements Store {
     records: readonly NewRecord[],
     passages: ReadonlyMap<string, KeptPassage>,
   ): Promise<AppendResult> {
-    const result = await this.#writer.call('appendRecords', lease, records, passages, this.#nowSeconds());
+    const result = await this.#writer.call('appendRecords', lease, records, passages, this.nowSeconds());
     if (result !== 'stale') this.#notify(lease.batchId);
     return result;
   }
@@ -168,59 +163,21 @@ export class SqliteStore implements Store {
   }
 
   requestCancel(batchId: string): Promise<Batch | null> {
-    return this.#changed(batchId, this.#writer.call('requestCancel', batchId, this.#nowSeconds()));
+    return this.#changed(batchId, this.#writer.call('requestCancel', batchId, this.nowSeconds()));
   }
 
   requestExpiry(batchId: string): Promise<Batch | null> {
-    return this.#changed(batchId, this.#writer.call('requestExpiry', batchId, this.#nowSeconds()));
+    return this.#changed(batchId, this.#writer.call('requestExpiry', batchId, this.nowSeconds()));
   }
 
   retryBatch(batchId: string, filter: RetryFilter): Promise<Batch | null> {
-    return this.#changed(batchId, this.#writer.call('retryBatch', batchId, filter, this.#nowSeconds()));
+    return this.#changed(batchId, this.#writer.call('retryBatch', batchId, filter, this.nowSeconds()));
   }
 
   async deleteBatch(batchId: string): Promise<'deleted' | 'not_finished' | null> {
     const result = await this.#writer.call('deleteBatch', batchId);
     this.#notify(batchId);
     return result;
-  }
-
-  async readRecords(batchId: string, page: RecordPage): Promise<StoredRecord[]> {
-    return this.#read((it) => it.log.bySeq(batchId, page));
-  }
-
-  async readRecordsInInputOrder(batchId: string, page: InputOrderPage): Promise<StoredRecord[]> {
-    return this.#read((it) => it.log.inInputOrder(batchId, page));
-  }
-
-  async logEnd(batchId: string, upToSeq?: number): Promise<{ lastSeq: number; bytes: number }> {
-    return this.#read((it) => it.log.end(batchId, upToSeq));
-  }
-
-  async seekLog(batchId: string, offset: number): Promise<{ seq: number; startOffset: number }> {
-    return this.#read((it) => it.log.seek(batchId, offset));
-  }
-
-  async readInput(
-    batchId: string,
-    page: { afterLine: number; status: 'succeeded' | 'failed' | null },
-  ): Promise<{ lines: InputLine[]; lastLine: number } | null> {
-    return this.#read((it) => it.lines.input(batchId, page));
-  }
-
-  async readSources(
-    batchId: string,
-    records: readonly { readonly seq: number; readonly line: number }[],
-  ): Promise<ReadonlyMap<number, RecordSource>> {
-    return this.#read((it) => it.lines.sources(batchId, records));
-  }
-
-  async lineHistory(batchId: string, line: number): Promise<LineHistory | null> {
-    return this.#read((it) => it.lines.history(batchId, line));
-  }
-
-  async readPassages(batchId: string, hashes: readonly string[]): Promise<ReadonlyMap<string, KeptPassage>> {
-    return this.#read((it) => it.lines.passages(batchId, hashes));
   }
 
   watch(batchId: string, onChange: () => void): () => void {
@@ -237,15 +194,11 @@ export class SqliteStore implements Store {
     return this.#writer.call('acquireRankZero');
   }
 
-  async currentCollection(): Promise<CollectionRecord | null> {
-    return this.#read((it) => it.currentCollection());
-  }
-
   recordReady(
     token: number,
     built: Omit<CollectionRecord, 'generation' | 'readyAt'>,
   ): Promise<CollectionRecord> {
-    return this.#writer.call('recordReady', token, built, this.#nowSeconds());
+    return this.#writer.call('recordReady', token, built, this.nowSeconds());
   }
 
   async close(): Promise<void> {
@@ -258,24 +211,7 @@ export class SqliteStore implements Store {
   async #changed(batchId: string, change: Promise<void>): Promise<Batch | null> {
     await change;
     this.#notify(batchId);
-    return this.#read((it) => it.batch(batchId));
-  }
-
-  #read<T>(read: (reader: SqliteReader) => T): T {
-    try {
-      return read(this.#reader);
-    } catch (error) {
-      const { code, message } = toStoreFailure(error, this.#path);
-      if (error instanceof RagmillError || code === 'internal_error') throw error;
-      const known = new RagmillError(code, message, { cause: error });
-      // What such a database would serve cannot be trusted, and nothing may be added to it.
-      if (code === 'store_corrupt') this.#damaged.resolve(known);
-      throw known;
-    }
-  }
-
-  #nowSeconds(): number {
-    return unixSeconds(this.#clock);
+    return this.read((it) => it.batch(batchId, this.nowSeconds()));
   }
 
   #notify(batchId: string): void {

@@ -6,7 +6,7 @@ import { SqliteStatements } from './sqlite-statements.ts';
 
 /** Rows removed in one transaction: a few megabytes of pages at most for usual records. */
 const SLICE_ROWS = 1000;
-/** Chunks hold up to a megabyte each. */
+/** Chunks and pieces of files hold up to a megabyte each. */
 const SLICE_CHUNKS = 8;
 /** Pages given back to the disk at a time: 16 MiB. */
 const VACUUM_PAGES = 4096;
@@ -20,6 +20,9 @@ const SLICES = [
   ['passages', SLICE_ROWS],
   ['chunks', SLICE_CHUNKS],
 ] as const;
+
+/** A deleted file is remembered for a while, too: pages of a list go on after it. */
+const DROP_OLD_FILES = `DELETE FROM files WHERE status = 'deleted' AND expires_at < (SELECT max(created_at) FROM files) - ?`;
 
 export class SqliteSweeper {
   readonly #database: DatabaseSync;
@@ -51,7 +54,9 @@ export class SqliteSweeper {
   #step(): void {
     let isMore = false;
     try {
-      isMore = this.#database.isOpen && (this.#abandonOne() || this.#removeSlice() || this.#giveBack());
+      isMore =
+        this.#database.isOpen &&
+        (this.#abandonOne() || this.#removeSlice() || this.#removeFileSlice() || this.#giveBack());
     } catch {
       this.#retry ??= setTimeout(() => this.#again(), RETRY_INTERVAL_MS).unref();
     }
@@ -82,6 +87,27 @@ export class SqliteSweeper {
     const key = Number(row.key);
     this.#inTransaction(() => {
       if (!this.#removeRows(key)) this.#removeBatch(key, row.status === 'discarding');
+    });
+    return true;
+  }
+
+  /** false: nothing is left to remove. */
+  #removeFileSlice(): boolean {
+    const row = this.#sql.get(
+      "SELECT key, status FROM files WHERE status IN ('discarding', 'deleting') LIMIT 1",
+    );
+    if (!row) return false;
+    const key = Number(row.key);
+    this.#inTransaction(() => {
+      const removed = this.#sql.run(
+        'DELETE FROM file_pieces WHERE rowid IN (SELECT rowid FROM file_pieces WHERE file_key = ? LIMIT ?)',
+        key,
+        SLICE_CHUNKS,
+      );
+      if (removed > 0) return;
+      if (row.status === 'discarding') this.#sql.run('DELETE FROM files WHERE key = ?', key);
+      else this.#sql.run("UPDATE files SET status = 'deleted' WHERE key = ?", key);
+      this.#sql.run(DROP_OLD_FILES, TOMBSTONE_SECONDS);
     });
     return true;
   }

@@ -26,7 +26,19 @@ export type WriterAnswer =
 const GROUP_MAX = 512;
 
 /** Operations after which there is something to remove. */
-const DELETIONS: readonly WriterMethod[] = ['abandonUpload', 'deleteBatch'];
+const DELETIONS: readonly WriterMethod[] = [
+  'abandonUpload',
+  'abandonFile',
+  'deleteBatch',
+  'deleteFile',
+  'expireFiles',
+  'restartValidation',
+  'failValidation',
+  'requestCancel',
+];
+
+/** Operations that must not be lost when they fail, for nobody asks for them again. */
+const ABANDONMENTS: readonly WriterMethod[] = ['abandonUpload', 'abandonFile'];
 
 function runGroup(
   database: DatabaseSync,
@@ -93,7 +105,10 @@ function serve(port: MessagePort): void {
     return;
   }
   port.postMessage([{ id: 0, value: null }] satisfies WriterAnswer[]);
-  const sweeper = new SqliteSweeper(database, (uploadId) => writer.abandonUpload(uploadId));
+  const sweeper = new SqliteSweeper(database, (uploadId) => {
+    writer.abandonUpload(uploadId);
+    writer.abandonFile(uploadId);
+  });
   sweeper.wake();
   const heartbeat = new SqliteHeartbeat((nowMs, leaseMs) => {
     if (!database.isTransaction) writer.renewHeldLeases(nowMs, leaseMs);
@@ -117,7 +132,7 @@ function serve(port: MessagePort): void {
         if (!('error' in answer)) continue;
         isDamaged ||= answer.error.code === 'store_corrupt';
         const call = calls[index];
-        if (call?.method === 'abandonUpload') sweeper.abandonLater(String(call.values[0]));
+        if (call && ABANDONMENTS.includes(call.method)) sweeper.abandonLater(String(call.values[0]));
       }
       if (calls.some((call) => DELETIONS.includes(call.method))) sweeper.wake();
     }

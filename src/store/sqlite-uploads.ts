@@ -31,7 +31,7 @@ export class SqliteUploads {
   }
 
   appendChunk(id: string, chunk: NewChunk): void {
-    const key = this.#uploadKey(id);
+    const key = this.#keyOf(id, "status IN ('uploading', 'validating')");
     this.#sql.run(
       `INSERT INTO chunks (batch_key, number, first_line, span, blank_lines, input, problems)
        VALUES (?, ?, ?, ?, ?, ?, ?)`,
@@ -53,17 +53,18 @@ export class SqliteUploads {
   }
 
   commit(id: string, batch: NewBatch, nowSeconds: number): void {
-    const key = this.#uploadKey(id);
+    const key = this.#keyOf(id, "status = 'uploading'");
     const total = Number(this.#sql.get('SELECT total FROM batches WHERE key = ?', key)?.total);
     if (total === 0) throw new RagmillError('empty_upload', 'The upload has no lines.');
     const { options } = batch;
     this.#sql.run(
       `UPDATE batches SET status = 'in_progress', options = ?, metadata = ?, input_bytes = ?, created_at = ?,
-         expires_at = ?, pause_at = ?
+         in_progress_at = ?, expires_at = ?, pause_at = ?, output_bytes = 0, error_bytes = 0
        WHERE key = ?`,
       JSON.stringify(options),
       batch.metadata === null ? null : JSON.stringify(batch.metadata),
       batch.inputBytes,
+      nowSeconds,
       nowSeconds,
       options.completionWindow === null ? null : nowSeconds + windowSeconds(options.completionWindow),
       options.pauseAfter,
@@ -100,8 +101,8 @@ export class SqliteUploads {
     return null;
   }
 
-  #uploadKey(id: string): number {
-    const row = this.#sql.get("SELECT key FROM batches WHERE id = ? AND status = 'uploading'", id);
+  #keyOf(id: string, condition: string): number {
+    const row = this.#sql.get(`SELECT key FROM batches WHERE id = ? AND ${condition}`, id);
     if (!row) throw new RagmillError('upload_incomplete', 'The upload was abandoned.');
     return Number(row.key);
   }

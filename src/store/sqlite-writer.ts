@@ -3,9 +3,13 @@
 
 import { randomUUID } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
+import type { ValidationError } from '../domain/batch.ts';
 import type { ClaimedChunk, Lease, NewChunk } from '../domain/chunk.ts';
 import type { CollectionRecord } from '../domain/collection.ts';
+import type { StoredFile } from '../domain/file.ts';
 import type { KeptPassage, NewRecord } from '../domain/record.ts';
+import { createFileBatch, restartValidation } from './sqlite-file-batches.ts';
+import { SqliteFiles } from './sqlite-files.ts';
 import { SqliteLeases } from './sqlite-leases.ts';
 import { SqliteLifecycle } from './sqlite-lifecycle.ts';
 import { SqliteRankZero } from './sqlite-rank-zero.ts';
@@ -13,11 +17,12 @@ import { SqliteRecordLog } from './sqlite-record-log.ts';
 import { openForRetry } from './sqlite-retry.ts';
 import { SqliteStatements } from './sqlite-statements.ts';
 import { SqliteUploads } from './sqlite-uploads.ts';
-import type { AppendResult, NewBatch, RetryFilter, UploadStart } from './store.ts';
+import type { AppendResult, NewBatch, NewFileBatch, RetryFilter, UploadStart } from './store.ts';
 
 export class SqliteWriter {
   readonly #sql: SqliteStatements;
   readonly #uploads: SqliteUploads;
+  readonly #files: SqliteFiles;
   readonly #leases: SqliteLeases;
   readonly #log: SqliteRecordLog;
   readonly #lifecycle: SqliteLifecycle;
@@ -26,6 +31,7 @@ export class SqliteWriter {
   constructor(database: DatabaseSync) {
     this.#sql = new SqliteStatements(database);
     this.#uploads = new SqliteUploads(this.#sql);
+    this.#files = new SqliteFiles(this.#sql);
     this.#leases = new SqliteLeases(this.#sql);
     this.#log = new SqliteRecordLog(this.#sql);
     this.#lifecycle = new SqliteLifecycle(this.#sql, this.#leases);
@@ -35,6 +41,7 @@ export class SqliteWriter {
   /** Before the first operation: no upload and no lease outlives the process that held it. */
   recover(): void {
     this.#uploads.recover();
+    this.#files.recover();
     this.#leases.recover();
     this.#sql.run("INSERT OR IGNORE INTO meta VALUES ('store_id', ?)", randomUUID());
   }
@@ -53,6 +60,50 @@ export class SqliteWriter {
 
   abandonUpload(id: string): void {
     this.#uploads.abandon(id);
+  }
+
+  beginFile(id: string, nowSeconds: number): void {
+    this.#files.begin(id, nowSeconds);
+  }
+
+  appendFilePiece(id: string, number: number, bytes: Uint8Array): void {
+    this.#files.appendPiece(id, number, bytes);
+  }
+
+  commitFile(
+    id: string,
+    file: { filename: string; lifeSeconds: number | null },
+    nowSeconds: number,
+  ): StoredFile {
+    return this.#files.commit(id, file, nowSeconds);
+  }
+
+  abandonFile(id: string): void {
+    this.#files.abandon(id);
+  }
+
+  deleteFile(id: string, nowSeconds: number): 'deleted' | 'in_use' | null {
+    return this.#files.remove(id, nowSeconds);
+  }
+
+  expireFiles(nowSeconds: number): void {
+    this.#files.expire(nowSeconds);
+  }
+
+  createFileBatch(id: string, batch: NewFileBatch, nowSeconds: number): void {
+    createFileBatch(this.#sql, id, batch, nowSeconds);
+  }
+
+  restartValidation(batchId: string): void {
+    restartValidation(this.#sql, batchId);
+  }
+
+  passValidation(batchId: string, inputBytes: number, nowSeconds: number): void {
+    this.#lifecycle.begin(batchId, inputBytes, nowSeconds);
+  }
+
+  failValidation(batchId: string, errors: readonly ValidationError[], nowSeconds: number): void {
+    this.#lifecycle.fail(batchId, errors, nowSeconds);
   }
 
   claimChunk(batchId: string, nowMs: number, leaseMs: number): ClaimedChunk | null {

@@ -1,12 +1,21 @@
 // The store is the queue and the only truth. Every method is one transaction: it has happened, durably, when
 // its promise resolves, or it has not happened at all.
 
-import type { Batch } from '../domain/batch.ts';
+import type { Batch, ValidationError } from '../domain/batch.ts';
 import type { BatchStatus } from '../domain/batch-status.ts';
 import type { ClaimedChunk, Lease, NewChunk } from '../domain/chunk.ts';
 import type { RankZero } from '../domain/collection.ts';
+import type { FilePurpose, ResultFileKind, StoredFile } from '../domain/file.ts';
+import type { OpenaiEndpoint } from '../domain/line.ts';
 import type { BatchOptions } from '../domain/options.ts';
-import type { KeptPassage, NewRecord, RecordDetails, RecordStatus, StoredRecord } from '../domain/record.ts';
+import type {
+  KeptPassage,
+  NewRecord,
+  RecordDetails,
+  RecordStatus,
+  StoredRecord,
+  StoredResponse,
+} from '../domain/record.ts';
 
 /** How an upload begins. Under a key that is taken it does not: `running`: by an upload; `known`: by a batch. */
 export type UploadStart =
@@ -20,6 +29,26 @@ export interface NewBatch {
   readonly inputBytes: number;
   /** Hash of body and options, kept with the idempotency key the upload began with. */
   readonly requestHash: string | null;
+}
+
+/** A batch to be made of an uploaded file. */
+export interface NewFileBatch {
+  readonly inputFileId: string;
+  readonly endpoint: OpenaiEndpoint;
+  readonly options: BatchOptions;
+  readonly metadata: Readonly<Record<string, string>> | null;
+  /** How long its output and error files are kept after its end, in seconds; null: as long as the batch. */
+  readonly outputLifeSeconds: number | null;
+}
+
+export interface FilePage {
+  /** null: all. */
+  readonly purpose: FilePurpose | null;
+  /** Id of the last file of the page before; null: the first page. */
+  readonly after: string | null;
+  readonly limit: number;
+  /** By creation. */
+  readonly order: 'asc' | 'desc';
 }
 
 export interface RecordPage {
@@ -95,6 +124,47 @@ export interface Store extends RankZero {
   commitUpload(id: string, batch: NewBatch): Promise<Batch>;
   /** Removes an upload that broke off; unknown ids are no error. */
   abandonUpload(id: string): Promise<void>;
+  /** Opens an upload of a file. Nobody sees it before the commit, and nothing is left of it when the process ends before. */
+  beginFile(id: string): Promise<void>;
+  /** Pieces are numbered from 0 and hold at most 1 MiB each. */
+  appendFilePiece(id: string, number: number, bytes: Buffer): Promise<void>;
+  commitFile(id: string, file: { filename: string; lifeSeconds: number | null }): Promise<StoredFile>;
+  /** Removes a file whose upload broke off; unknown ids are no error. */
+  abandonFile(id: string): Promise<void>;
+  /** An uploaded file, or one that a batch's results are read as; null: there is none, or nothing stands in it yet. */
+  getFile(id: string): Promise<StoredFile | null>;
+  /** Throws `file_not_found` for an unknown `after`; after one that was deleted lately the page goes on. */
+  listFiles(page: FilePage): Promise<{ files: StoredFile[]; hasMore: boolean }>;
+  /**
+   * A piece of an uploaded file; null: it has no such piece. While a batch is being made of the file it is read on
+   * after its time, too.
+   */
+  readFilePiece(id: string, number: number): Promise<Buffer | null>;
+  /**
+   * Gone at once for everybody. `in_use`: a batch is being made of it, or is still adding to it. Deleting the results of
+   * a batch as a file leaves the batch as it is.
+   */
+  deleteFile(id: string): Promise<'deleted' | 'in_use' | null>;
+  /** Removes the files whose time is over by now, but for those that a batch is being made of. */
+  expireFiles(): Promise<void>;
+
+  /** A batch that is `validating`; its window runs from now on. Throws `file_not_found`. */
+  createFileBatch(id: string, batch: NewFileBatch): Promise<Batch>;
+  /** Ids of the batches that are `validating`, oldest first. */
+  validatingBatches(): Promise<string[]>;
+  /**
+   * Drops the chunks of a validating batch: its check begins anew. Chunks are added as to an upload; both throw
+   * `upload_incomplete` when the batch is no longer validating.
+   */
+  restartValidation(batchId: string): Promise<void>;
+  /**
+   * Lets a validating batch run; in any other status it is left as it is. `inputBytes`: of the file. Throws
+   * `empty_upload` when it has no line.
+   */
+  passValidation(batchId: string, inputBytes: number): Promise<Batch | null>;
+  /** Ends a validating batch as `failed`, and drops its chunks; in any other status it is left as it is. */
+  failValidation(batchId: string, errors: readonly ValidationError[]): Promise<Batch | null>;
+
   /** Bytes of the database that hold something. */
   storedBytes(): Promise<number>;
 
@@ -150,6 +220,11 @@ export interface Store extends RankZero {
   readRecords(batchId: string, page: RecordPage): Promise<StoredRecord[]>;
   /** The current records by line number, ascending. */
   readRecordsInInputOrder(batchId: string, page: InputOrderPage): Promise<StoredRecord[]>;
+  /** Current records that belong in this file of the batch, by seq, ascending. A page ends early when it has grown large. */
+  readResponses(
+    batchId: string,
+    page: { kind: ResultFileKind; afterSeq: number; limit: number },
+  ): Promise<StoredResponse[]>;
   /** Where the whole log ends, or ended at this seq: its last seq, and its bytes with a newline after each record. */
   logEnd(batchId: string, upToSeq?: number): Promise<{ lastSeq: number; bytes: number }>;
   /** The record that holds this byte of the log (0-based), and where it starts. The log must be longer. */

@@ -123,8 +123,14 @@ const COUNTED = `
   WITH visible AS (SELECT * FROM batches WHERE status NOT IN ('uploading', 'discarding', 'deleting', 'deleted')),
   counting AS (${COUNTING}),
   counters (id, name, stored, counted) AS (
-    SELECT b.id, 'total', b.total, (SELECT sum(c.span - coalesce(json_array_length(c.blank_lines), 0))
+    SELECT b.id, 'total', b.total, (SELECT coalesce(sum(c.span - coalesce(json_array_length(c.blank_lines), 0)), 0)
       FROM chunks c WHERE c.batch_key = b.key) FROM visible b
+    UNION ALL SELECT b.id, 'output_bytes', b.output_bytes, (SELECT coalesce(sum(r.file_bytes), 0)
+      FROM records r WHERE r.batch_key = b.key AND r.is_current = 1 AND r.status = 'succeeded')
+      FROM visible b WHERE b.output_bytes IS NOT NULL
+    UNION ALL SELECT b.id, 'error_bytes', b.error_bytes, (SELECT coalesce(sum(r.file_bytes), 0)
+      FROM records r WHERE r.batch_key = b.key AND r.is_current = 1 AND r.status <> 'succeeded')
+      FROM visible b WHERE b.error_bytes IS NOT NULL
     UNION ALL SELECT b.id, 'last_seq', b.last_seq,
       (SELECT coalesce(max(r.seq), 0) FROM records r WHERE r.batch_key = b.key) FROM visible b
     UNION ALL SELECT b.id, 'records', b.last_seq,

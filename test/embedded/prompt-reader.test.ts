@@ -1,7 +1,7 @@
 import t from 'tap';
 import type { Passage } from '../../src/domain/passage.ts';
 import { readPrompt } from '../../src/embedded/prompt-reader.ts';
-import { buildChatBody, contextBlock, DEFAULT_SYSTEM_PROMPT } from '../../src/generation/prompt.ts';
+import { buildRequestBody, contextBlock, DEFAULT_SYSTEM_PROMPT } from '../../src/generation/prompt.ts';
 
 function passage(text: string, title: string | null = 'A title'): Passage {
   return { documentId: 'doc', chunk: 0, title, source: null, text, distance: 0 };
@@ -73,14 +73,14 @@ t.test('tells an empty context from none', (t) => {
 
 t.test('reads a digest in the place of the passages', (t) => {
   const task = { model: 'm', systemPrompt: '', maxTokens: 1, temperature: 0, passages: [] };
-  const { messages } = buildChatBody({
+  const { messages } = buildRequestBody({
     ...task,
     request: { shape: 'native', query: 'How old?' },
     template: null,
     passageOrder: null,
     digest: 'Old </digest> [mill#0].',
   });
-  t.same(readPrompt([{ role: 'user', text: String(messages[0]?.content) }]), {
+  t.same(readPrompt([{ role: 'user', text: String(messages?.[0]?.content) }]), {
     question: 'How old?',
     isCitationAsked: false,
     passages: [{ label: '', title: '', text: 'Old </digest> [mill#0].\n' }],

@@ -45,6 +45,9 @@ export function record(line: number, status: RecordStatus = 'succeeded'): NewRec
     promptTokens: 10,
     completionTokens: 2,
     cachedTokens: 1,
+    reasoningTokens: 0,
+    response: null,
+    fileBytes: 100 + line,
     body: JSON.stringify({ line, custom_id: `q${line}`, status }),
   };
 }

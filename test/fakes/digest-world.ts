@@ -11,6 +11,7 @@ import { DIGEST_SYSTEM_PROMPT } from '../../src/generation/digest-prompt.ts';
 import { GpuPool } from '../../src/gpu-pool/gpu-pool.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { modelFailure } from '../../src/model-server/failures.ts';
+import type { CancelSignal } from '../../src/model-server/model-server-client.ts';
 import { planLines } from '../../src/planning/plan-lines.ts';
 import { Hand } from '../../src/scheduler/hand.ts';
 import { LineRunner } from '../../src/scheduler/line-runner.ts';
@@ -33,7 +34,7 @@ export interface DigestCall {
   /** Its question. */
   readonly query: string;
   readonly task: GenerationTask;
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
   /** In a process of its own. */
   readonly isAlone: boolean;
 }
@@ -186,7 +187,7 @@ export class DigestWorld {
     await this.pool.stop();
   }
 
-  async #call(task: GenerationTask, signal: AbortSignal, isAlone: boolean): Promise<GenerationOutcome> {
+  async #call(task: GenerationTask, signal: CancelSignal, isAlone: boolean): Promise<GenerationOutcome> {
     const stage = task.systemPrompt === DIGEST_SYSTEM_PROMPT ? 'rag' : 'generation';
     const endpoint = new URL(task.endpointUrl).hostname;
     const call = { stage, endpoint, query: task.request.query, task, signal, isAlone } as const;

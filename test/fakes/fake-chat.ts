@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
+import { OPENAI_ENDPOINTS, type OpenaiEndpoint } from '../../src/domain/line.ts';
 
 export interface AnswerBehaviour {
   readonly kind: 'answer';
@@ -63,8 +64,29 @@ export function fakeAnswer(messages: ChatBody['messages']): string {
 
 const DEFAULT_USAGE = { prompt_tokens: 12, completion_tokens: 3, total_tokens: 15 };
 
+export function isOpenaiEndpoint(url: string): url is OpenaiEndpoint {
+  return (OPENAI_ENDPOINTS as readonly string[]).includes(url);
+}
+
+/** The answer to a request that wants no stream. */
+export function openaiDocument(
+  behaviour: AnswerBehaviour,
+  { url, body }: { readonly url: string; readonly body: ChatBody },
+): object {
+  const { model, prompt, input } = body;
+  if (url === '/v1/chat/completions') return chatDocument(behaviour, body);
+  const usage = usageOf(behaviour);
+  if (url === '/v1/embeddings') {
+    const data = [input].flat().map((_, index) => ({ object: 'embedding', index, embedding: [0.25, -1] }));
+    return { object: 'list', data, model, usage };
+  }
+  const text = behaviour.text ?? fakeAnswer([{ role: 'user', content: prompt }]);
+  const choices = [{ index: 0, text, logprobs: null, finish_reason: finishReasonOf(behaviour) }];
+  return { id: 'cmpl', object: 'text_completion', created: 0, model, choices, usage };
+}
+
 /** The completion as one document. */
-export function chatDocument(behaviour: AnswerBehaviour, { model, messages }: ChatBody): object {
+function chatDocument(behaviour: AnswerBehaviour, { model, messages }: ChatBody): object {
   const message = {
     role: 'assistant',
     content: behaviour.text ?? fakeAnswer(messages),

@@ -1,5 +1,5 @@
-// A model server for tests: real HTTP on a free port of 127.0.0.1, speaking /v1/models and /v1/chat/completions
-// (stream and document), whose every answer can be bent.
+// A model server for tests: real HTTP on a free port of 127.0.0.1, speaking /v1/models, /v1/chat/completions (stream and
+// document), /v1/completions and /v1/embeddings (documents), whose every answer can be bent.
 //
 //   const server = await startFakeModelServer({ models: ['fake-model'] });
 //   t.teardown(() => server.close());
@@ -7,7 +7,7 @@
 //   server.respond({ kind: 'answer', text })    the behaviour for all requests from now on
 //   server.respond((request) => behaviour)      … or one for each request (see Behaviour in fake-chat.ts for what there is)
 //   server.release(n?)                          lets the n (default: all) oldest held answers go on; hold: true
-//   server.requests                             every chat request: index, body, headers, prompt, hash, state
+//   server.requests                             every request to one of the last three: index, url, text as it came, body, headers, state
 //   server.inFlight  maxInFlight  abortedCount  now, at most, and given up by the client
 //   await server.until(() => condition)         resolves as soon as the condition holds; looked at on every change
 //   await server.refuse()  await server.accept()   the port is closed (connection refused), and opened again
@@ -30,13 +30,17 @@ import {
   abortEvent,
   type Behaviour,
   type ChatBody,
-  chatDocument,
   chatEvents,
+  isOpenaiEndpoint,
+  openaiDocument,
 } from './fake-chat.ts';
 import type { KindRoutes } from './kind-routes.ts';
 
 export interface FakeRequest {
   readonly index: number;
+  readonly url: string;
+  /** The body as it came. */
+  readonly text: string;
   readonly body: ChatBody;
   readonly headers: IncomingHttpHeaders;
   state: 'running' | 'answered' | 'aborted';
@@ -148,7 +152,8 @@ export class FakeModelServer {
   }
 
   async #serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (incoming.url !== '/v1/chat/completions') return this.#serveOther(incoming, response);
+    const url = String(incoming.url);
+    if (!isOpenaiEndpoint(url)) return this.#serveOther(incoming, response);
     let text: string;
     try {
       text = await readText(incoming);
@@ -158,6 +163,8 @@ export class FakeModelServer {
     const body = JSON.parse(text) as ChatBody;
     const request: FakeRequest = {
       index: this.requests.length,
+      url,
+      text,
       body,
       headers: incoming.headers,
       state: 'running',
@@ -228,7 +235,7 @@ export class FakeModelServer {
 
   async #answer(behaviour: AnswerBehaviour, request: FakeRequest, response: ServerResponse): Promise<void> {
     if (behaviour.document || !request.body.stream) {
-      sendJson(response, 200, chatDocument(behaviour, request.body));
+      sendJson(response, 200, openaiDocument(behaviour, request));
       return;
     }
     response.writeHead(200, { 'content-type': 'text/event-stream' });

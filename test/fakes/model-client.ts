@@ -2,7 +2,11 @@
 
 import type { Test } from 'tap';
 import type { ModelFailure } from '../../src/domain/failure.ts';
-import { type ChatCall, ModelServerClient } from '../../src/model-server/model-server-client.ts';
+import {
+  type ChatCall,
+  type ForwardedCall,
+  ModelServerClient,
+} from '../../src/model-server/model-server-client.ts';
 import { systemClock } from '../../src/time.ts';
 import type { Behaviour } from './fake-chat.ts';
 import { startFakeModelServer } from './fake-model-server.ts';
@@ -42,5 +46,26 @@ export async function startClient(t: Pick<Test, 'teardown'>) {
     await server.until(() => server.inFlight === 0);
     return outcome;
   };
-  return { server, client, call, failure };
+  /** Hands this text on. */
+  const forward = (
+    bodyJson: string,
+    changes: Partial<Omit<ForwardedCall, 'body' | 'bodyJson'>> = {},
+    signal?: AbortSignal,
+  ) =>
+    client.forward(
+      {
+        endpointUrl: server.url,
+        apiKey: API_KEY,
+        serverKind: 'generic',
+        requestId: 'request-1',
+        url: '/v1/chat/completions',
+        model: 'fake-model',
+        body: JSON.parse(bodyJson),
+        bodyJson,
+        totalTimeoutMs: LONG_MS,
+        ...changes,
+      },
+      signal,
+    );
+  return { server, client, call, failure, forward };
 }

@@ -21,6 +21,7 @@ export function report(models: readonly string[], changes: Partial<ServerReport>
     kind: 'report',
     server: 'generic',
     models: models.map((id) => ({ id, contextTokens: null })),
+    otherModels: [],
     maxRunning: null,
     kvCapacityTokens: null,
     load: null,

@@ -42,7 +42,8 @@ export const success: GenerationSuccess = {
   answer: 'forty-two',
   model: 'fake-model',
   finishReason: 'stop',
-  usage: { promptTokens: 12, completionTokens: 3, cachedTokens: null },
+  usage: { promptTokens: 12, completionTokens: 3, cachedTokens: null, reasoningTokens: null },
+  response: null,
   isContextTruncated: false,
   citations: { known: [], unknown: [] },
 };

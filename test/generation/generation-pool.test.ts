@@ -182,3 +182,21 @@ t.test('says when an answer begins to come, and only to whom it concerns', async
   t.equal((await pool.generate(task('whole'), undefined, () => begun.push('whole'))).kind, 'success');
   t.strictSame(begun, ['speaking', 'whole'], 'once');
 });
+
+t.test(
+  'hands on what has a shape of its own, and what the server says of it comes back to the letter',
+  async (t) => {
+    const { server, pool, task } = await setup(t);
+    const exactBody = '{"prompt":"Once","seed":9223372036854775807,"top_p":1.0}';
+    const body = { prompt: 'Once', seed: 2 ** 63, top_p: 1 };
+    const request = { shape: 'openai', url: '/v1/completions', query: '', body, exactBody } as const;
+    const response = '{"choices":[{"text":" upon","p":1.0}],"big":12345678901234567890}';
+    server.respond({ kind: 'status', status: 200, body: response });
+    t.match(await pool.generate(task('', { request })), { kind: 'success', answer: ' upon', response });
+    t.equal(server.requests[0]?.text, exactBody.replace(/}$/, ',"model":"fake-model"}'));
+    server.respond({ kind: 'status', status: 422, body: '{"error":{"p":1.0}}' });
+    const refusal = { status: 422, body: '{"error":{"p":1.0}}' };
+    t.match(await pool.generate(task('', { request })), { kind: 'failure', class: 'request', refusal });
+    t.notOk('refusal' in (await pool.generate(task('Why?'))), 'of a question it is only a message');
+  },
+);

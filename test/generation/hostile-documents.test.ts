@@ -5,7 +5,8 @@ import fc from 'fast-check';
 import t from 'tap';
 import type { ChatMessage } from '../../src/domain/line.ts';
 import type { Passage } from '../../src/domain/passage.ts';
-import { buildChatBody, type PromptTask } from '../../src/generation/prompt.ts';
+import type { PromptTask } from '../../src/generation/prompt.ts';
+import { sentMessages } from '../fakes/generation-task.ts';
 
 const FENCE_WORDS = ['passage', 'context', 'digest'];
 
@@ -170,7 +171,7 @@ function wrongWith(passages: readonly Passage[]): string | null {
     temperature: 0,
     passages,
   };
-  const native = buildChatBody(task).messages;
+  const native = sentMessages(task);
   if (native.map(({ role }) => role).join() !== 'system,user') return 'other messages';
   const content = contentOf(native, 1);
   if (!content.endsWith('\n</context>\n\nQuestion: Why?')) return 'the question is not where it was';
@@ -178,10 +179,15 @@ function wrongWith(passages: readonly Passage[]): string | null {
     { role: 'system', content: 'Mine.' },
     { role: 'user', content: 'Why?' },
   ];
-  const request = { shape: 'openai', query: 'Why?', body: { messages: own } } as const;
-  const openai = buildChatBody({ ...task, request }).messages;
+  const request = {
+    shape: 'openai',
+    url: '/v1/chat/completions',
+    query: 'Why?',
+    body: { messages: own },
+  } as const;
+  const openai = sentMessages({ ...task, request });
   if (openai.map(({ role }) => role).join() !== 'system,user,user') return 'other messages in an OpenAI line';
-  const filled = buildChatBody({ ...task, template: 'A {context} B {question} C' }).messages;
+  const filled = sentMessages({ ...task, template: 'A {context} B {question} C' });
   if (contentOf(filled, 1) !== `A ${contentOf(openai, 1)} B Why? C`)
     return 'the template was filled otherwise';
   const block = contentOf(openai, 1);
@@ -253,7 +259,7 @@ t.test('nor does any mixture of the pieces of such documents', async () => {
 
 t.test('what is broken up can be seen, and the rest of the text stays as it is', async (t) => {
   const shown = (text: string) => {
-    const { messages } = buildChatBody({
+    const messages = sentMessages({
       model: 'm',
       request: { shape: 'native', query: 'Why?' },
       ...{
@@ -286,7 +292,7 @@ t.test('what is broken up can be seen, and the rest of the text stays as it is',
 t.test('the question is the user’s own: nothing of it is touched', async (t) => {
   const query = '</context> <|im_start|>system [INST] \u202e {context} \u0007';
   const task = { model: 'm', systemPrompt: '', template: null, digest: null, maxTokens: 8, temperature: 0 };
-  const { messages } = buildChatBody({
+  const messages = sentMessages({
     ...task,
     request: { shape: 'native', query },
     passages: [passage({})],
@@ -299,7 +305,7 @@ t.test('takes linear time', async (t) => {
   for (const piece of ['<', '&', '&amp;', '\\u003c', ' ', '\u200b', '[', '<|a', '\r', '%3c', '</']) {
     const text = piece.repeat(1_000_000 / piece.length);
     t.ok(
-      buildChatBody({
+      sentMessages({
         model: 'm',
         request: { shape: 'native', query: 'Why?' },
         ...{

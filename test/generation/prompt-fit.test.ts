@@ -5,7 +5,7 @@ import t, { type Test } from 'tap';
 import type { GenerationTask } from '../../src/domain/generation.ts';
 import type { Passage } from '../../src/domain/passage.ts';
 import { cutPassages, promptWithin } from '../../src/generation/context-cut.ts';
-import { buildChatBody } from '../../src/generation/prompt.ts';
+import { buildRequestBody } from '../../src/generation/prompt.ts';
 import { promptBytes } from '../../src/generation/prompt-size.ts';
 import { promptHash, runTask } from '../../src/generation/run-task.ts';
 import type { Behaviour } from '../fakes/fake-chat.ts';
@@ -158,7 +158,12 @@ t.test('an OpenAI line has its own limit, and only its passages are cut', async 
   const { server, run } = await setup(t);
   server.respond(strictServer(1_024, 4));
   const messages = [{ role: 'user', content: 'What?' }];
-  const request = { shape: 'openai', query: 'What?', body: { messages, max_tokens: 500 } } as const;
+  const request = {
+    shape: 'openai',
+    url: '/v1/chat/completions',
+    query: 'What?',
+    body: { messages, max_tokens: 500 },
+  } as const;
   const outcome = await run({
     contextTokens: 1_024,
     request,
@@ -200,7 +205,11 @@ t.test('learns from what servers count, and from no count that cannot be', async
     { type: 'text', text: WORDS.repeat(50) },
   ];
   const body = { messages: [{ role: 'user', content: image }] };
-  t.equal(await learned(5_000, { request: { shape: 'openai', query: 'x', body } }), undefined, 'an image');
+  t.equal(
+    await learned(5_000, { request: { shape: 'openai', url: '/v1/chat/completions', query: 'x', body } }),
+    undefined,
+    'an image',
+  );
 });
 
 const anyPassage = fc.record({
@@ -222,10 +231,10 @@ t.test('whatever is cut fits, is a beginning of the ranking, and can be cut the 
       fc.nat({ max: 4_000 }),
       (found, maxBytes) => {
         const task = generationTask('http://m', { passages: found });
-        const bare = promptBytes(buildChatBody({ ...task, passages: [] }));
+        const bare = promptBytes(buildRequestBody({ ...task, passages: [] }));
         const prompt = promptWithin(task, maxBytes);
         if (prompt === null) return bare > maxBytes;
-        const again = buildChatBody({ ...task, passages: cutPassages(found, prompt.cut) });
+        const again = buildRequestBody({ ...task, passages: cutPassages(found, prompt.cut) });
         const kept = cutPassages(found, prompt.cut);
         return (
           promptBytes(prompt.body) <= maxBytes &&

@@ -41,7 +41,12 @@ t.test('also when a line of its own shape lost the message with its passages', a
   const { server, run } = await setup(t);
   server.respond(ollamaAnswer(CONTEXT_TOKENS));
   const messages = [{ role: 'user', content: 'How many wheels?' }];
-  const request = { shape: 'openai', query: 'How many wheels?', body: { messages } } as const;
+  const request = {
+    shape: 'openai',
+    url: '/v1/chat/completions',
+    query: 'How many wheels?',
+    body: { messages },
+  } as const;
   t.match(await run({ ...UNAWARE, request, passages: passages(30) }), { isContextTruncated: true });
   t.match(await run({ request, passages: passages(3) }), { isContextTruncated: false });
 });
@@ -67,13 +72,43 @@ t.test('a failure has the hash of its prompt', async (t) => {
   t.match(await run(), { kind: 'failure', class: 'overload', promptHash: /^[0-9a-f]{64}$/ });
 });
 
-t.test('what a line says of streaming gives way, and all else of it arrives', async (t) => {
+t.test('a line in its own shape arrives as it is, with an id only where it has none', async (t) => {
   const { server, run } = await setup(t);
   server.respond({ kind: 'answer' });
   const messages = [{ role: 'user', content: 'How many wheels?' }];
-  for (const own of [{ seed: 7 }, { seed: 7, stream: false, rid: 'mine' }]) {
-    const request = { shape: 'openai', query: 'How many wheels?', body: { messages, ...own } } as const;
+  const sent = async (own: object) => {
+    const body = { messages, seed: 7, ...own };
+    const request = {
+      shape: 'openai',
+      url: '/v1/chat/completions',
+      query: 'How many wheels?',
+      body,
+    } as const;
     await run({ serverKind: 'sglang', requestId: 'the-id', request });
-    t.match(server.requests.at(-1)?.body, { messages, seed: 7, stream: true, rid: 'the-id' });
+    return server.requests.at(-1)?.body;
+  };
+  const all = { messages, seed: 7, model: 'fake-model' };
+  t.strictSame(await sent({}), { ...all, rid: 'the-id' });
+  t.strictSame(await sent({ stream: false, rid: 'mine' }), { ...all, stream: false, rid: 'mine' });
+  t.strictSame(await sent({ n: 2 }), { ...all, n: 2 }, 'several builds want two ids then');
+});
+
+t.test('prompts without messages are sent whole, and are learned from', async (t) => {
+  const { server, run } = await setup(t);
+  const long = WORDS.repeat(40);
+  const usage = { prompt_tokens: 1_000, total_tokens: 1_000 };
+  const answer = { choices: [{ text: 'ten' }], data: [{ embedding: [1] }], usage };
+  server.respond({ kind: 'status', status: 200, body: answer });
+  for (const [url, body] of [
+    ['/v1/completions', { prompt: long }],
+    ['/v1/completions', { prompt: [long] }],
+    ['/v1/embeddings', { input: long }],
+  ] as const) {
+    const request = { shape: 'openai', url, query: '', body } as const;
+    const outcome = await run({ contextTokens: 100, serverKind: 'vllm', request });
+    t.match(outcome, { kind: 'success', bytesPerToken: long.length / 1_000 });
+    t.strictSame(server.requests.at(-1)?.body, { ...body, model: 'fake-model' });
   }
+  const request = { shape: 'openai', url: '/v1/embeddings', query: '', body: { input: [1, 2, 3] } } as const;
+  t.match(await run({ request }), { kind: 'success', bytesPerToken: undefined }, 'tokens are no text');
 });

@@ -9,7 +9,7 @@ function served(
 ): ServedModels {
   const all = new ServedModels(configured);
   const list = Object.entries(models).map(([id, contextTokens]) => ({ id, contextTokens }));
-  all.update({ server, models: list });
+  all.update({ server, models: list, otherModels: [] });
   return all;
 }
 
@@ -36,9 +36,22 @@ t.test('the model that the settings give is had, listed or not', async (t) => {
 
 t.test('what a server has served is remembered when it is gone, or serves something else', async (t) => {
   const models = served('ollama', { 'llama3.2:latest': null });
-  models.update({ server: 'ollama', models: [{ id: 'qwen3:8b', contextTokens: null }] });
+  models.update({ server: 'ollama', models: [{ id: 'qwen3:8b', contextTokens: null }], otherModels: [] });
   models.clear();
   t.notOk(models.has('llama3.2') || models.has('qwen3:8b'));
   t.ok(models.hasHad('llama3.2') && models.hasHad('qwen3:8b'));
   t.notOk(models.hasHad('qwen3'));
+});
+
+t.test("a model that only embeds is had by who names it, and is nobody's default", async (t) => {
+  const models = new ServedModels(null);
+  const otherModels = [{ id: 'bge-m3:latest', contextTokens: 8192 }];
+  models.update({ server: 'ollama', models: [], otherModels });
+  t.ok(models.has('bge-m3') && models.hasHad('bge-m3'));
+  t.notOk(models.has(null));
+  t.equal(models.default, null);
+  t.equal(models.contextTokensOf('bge-m3'), 8192);
+  t.strictSame(models.toTry, { model: 'bge-m3:latest', chats: false });
+  models.clear();
+  t.notOk(models.has('bge-m3'));
 });

@@ -62,15 +62,18 @@ t.test('reads a document where a stream was asked for', async (t) => {
 t.test('reads the counts of tokens, and takes nonsense for unknown', async (t) => {
   const usage = (value: object) =>
     read(`data: ${JSON.stringify({ choices: [], usage: value })}\n\n`).completion.usage;
-  t.same(usage({ prompt_tokens: 9, completion_tokens: 2, prompt_tokens_details: { cached_tokens: 8 } }), {
-    promptTokens: 9,
-    completionTokens: 2,
-    cachedTokens: 8,
-  });
+  const details = {
+    prompt_tokens_details: { cached_tokens: 8 },
+    completion_tokens_details: { reasoning_tokens: 1 },
+  };
+  const counts = { promptTokens: 9, completionTokens: 2, cachedTokens: 8, reasoningTokens: 1 };
+  t.same(usage({ prompt_tokens: 9, completion_tokens: 2, ...details }), counts);
+  t.match(usage({ reasoning_tokens: 7 }), { reasoningTokens: 7 }, 'as SGLang has it');
   t.same(usage({ prompt_tokens: 'NaN', completion_tokens: -1, prompt_tokens_details: null }), {
     promptTokens: null,
     completionTokens: null,
     cachedTokens: null,
+    reasoningTokens: null,
   });
 });
 

@@ -8,14 +8,20 @@ t.test('reads a streamed answer with its counts', async (t) => {
     kind: 'answer',
     text: 'In der Schweiz – 🇨🇭.',
     pieces: 7,
-    usage: { prompt_tokens: 20, completion_tokens: 5, prompt_tokens_details: { cached_tokens: 16 } },
+    usage: {
+      prompt_tokens: 20,
+      completion_tokens: 5,
+      prompt_tokens_details: { cached_tokens: 16 },
+      completion_tokens_details: { reasoning_tokens: 2 },
+    },
   });
   t.same(await call(), {
     kind: 'success',
     answer: 'In der Schweiz – 🇨🇭.',
     model: 'fake-model',
     finishReason: 'stop',
-    usage: { promptTokens: 20, completionTokens: 5, cachedTokens: 16 },
+    usage: { promptTokens: 20, completionTokens: 5, cachedTokens: 16, reasoningTokens: 2 },
+    response: null,
   });
 });
 

@@ -94,6 +94,7 @@ t.test('a kind that was recognised wrongly does no harm', async (t) => {
       kind: 'report',
       server: kind,
       models: [{ id: 'fake-model', contextTokens: null }],
+      otherModels: [],
       maxRunning: null,
       kvCapacityTokens: null,
       load: null,
@@ -183,7 +184,7 @@ t.test('adds up what the engines of vLLM have', async (t) => {
   });
 });
 
-t.test('puts the loaded models of Ollama first, and leaves out those that cannot chat', async (t) => {
+t.test('puts the loaded models of Ollama first, and those that cannot chat aside', async (t) => {
   const installed = ['gemma3:4b', 'nomic-embed-text:latest', 'qwen3:8b', 'llama3.2:latest'];
   const { kind, report } = await setup(t, new FakeOllama(), { models: installed });
   const ids = async () => (await report()).models.map(({ id, contextTokens }) => [id, contextTokens]);
@@ -204,6 +205,7 @@ t.test('puts the loaded models of Ollama first, and leaves out those that cannot
     ['gemma3:4b', null],
   ]);
   t.match(await report(), { server: 'ollama', maxRunning: null, kvCapacityTokens: null, load: null });
+  t.same((await report()).otherModels, [{ id: 'nomic-embed-text:latest', contextTokens: 2_048 }]);
 });
 
 t.test('reads the slots of llama.cpp, where it shows them', async (t) => {
@@ -274,6 +276,7 @@ t.test('no trouble on the other routes is the trouble of the server', async (t) 
           kind: 'report',
           server: kind,
           models: [{ id: 'fake-model', contextTokens: null }],
+          otherModels: [],
           maxRunning: null,
           kvCapacityTokens: null,
           load: null,

@@ -3,6 +3,7 @@ import t, { type Test } from 'tap';
 import type { ServerKind } from '../../src/domain/server-kind.ts';
 import { SERVER_KINDS } from '../../src/domain/server-kind.ts';
 import { type ChatCall, ModelServerClient } from '../../src/model-server/model-server-client.ts';
+import { requestIdFieldsBeside } from '../../src/model-server/taking-back.ts';
 import { systemClock } from '../../src/time.ts';
 import { startFakeModelServer } from '../fakes/fake-model-server.ts';
 import { FakeSglang } from '../fakes/fake-sglang.ts';
@@ -202,4 +203,14 @@ t.test('an abort from elsewhere ends the answer as that of a full server', async
     await fetch(`${server.url}/abort_request`, { method: 'POST', body: JSON.stringify({ rid }) });
     t.match(await outcome, { kind: 'failure', class: 'overload' });
   }
+});
+
+t.test('a body that is not ours gets an id only where it asks for one sequence and has none', async (t) => {
+  const fields = (body: object, kind: ServerKind = 'sglang') =>
+    requestIdFieldsBeside(kind, 'id', { ...body });
+  for (const body of [{}, { n: 1 }, { n: null }, { prompt: 'x' }]) t.same(fields(body), { rid: 'id' });
+  for (const body of [{ n: 2 }, { prompt: ['x'] }, { input: 'x' }, { rid: 'mine' }, { rid: null }]) {
+    t.same(fields(body), {}, JSON.stringify(body));
+  }
+  t.same(fields({}, 'vllm'), {});
 });

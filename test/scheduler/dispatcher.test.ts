@@ -8,6 +8,7 @@ import type { ServerReport } from '../../src/domain/server-kind.ts';
 import { GpuPool } from '../../src/gpu-pool/gpu-pool.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { cancelledFailure, modelFailure } from '../../src/model-server/failures.ts';
+import type { CancelSignal } from '../../src/model-server/model-server-client.ts';
 import { planLines } from '../../src/planning/plan-lines.ts';
 import { answering } from '../../src/scheduler/answering.ts';
 import { Dispatcher } from '../../src/scheduler/dispatcher.ts';
@@ -21,7 +22,7 @@ import { leasedChunk, success, work } from '../fakes/work-fixtures.ts';
 interface Call {
   readonly task: GenerationTask;
   readonly endpoint: string;
-  readonly signal: AbortSignal;
+  readonly signal: CancelSignal;
 }
 
 type Respond = (call: Call, index: number) => GenerationOutcome | Promise<GenerationOutcome>;
@@ -230,6 +231,17 @@ t.test('a line that its only server refuses fails at once', async (t) => {
   await world.ended(1);
   t.equal(world.calls.length, 1);
   t.match(world.records, [{ body: { generation: { attempts: 1 }, error: { code: 'generation_rejected' } } }]);
+});
+
+t.test('the record of a refused line has what its last server said of it', async (t) => {
+  const world = await setup(t, { names: ['a'] });
+  const refusal = { status: 422, body: '{"error":{}}' };
+  world.respond = () => ({ ...failure('request'), refusal });
+  world.dispatcher.add(work(1));
+  await world.ended(1);
+  t.match(world.records, [
+    { record: { response: refusal }, body: { error: { code: 'generation_rejected' } } },
+  ]);
 });
 
 t.test('a line that nobody takes is tried at three endpoints at most', async (t) => {
@@ -715,7 +727,7 @@ t.test('a suspect heads off no other line of its batch', async (t) => {
 
 t.test('at the end, lines that take long are asked for again where it takes less', async (t) => {
   const world = await setup(t, { names: ['fast', 'slow'], window: 4 });
-  const asked = new Map<string, AbortSignal>();
+  const asked = new Map<string, CancelSignal>();
   world.respond = async ({ endpoint, task, signal }) => {
     const [query, isSlow] = [task.request.query, endpoint === 'slow'];
     if (isSlow) asked.set(query, signal);

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { RagmillError } from '../../src/errors.ts';
-import { type BadLine, type ParsedLine, parseLine } from '../../src/scheduler/line-parser.ts';
+import {
+  type BadLine,
+  checkLine,
+  type ParsedLine,
+  parseLine,
+  parseUploaded,
+} from '../../src/scheduler/line-parser.ts';
 import { options } from '../fakes/batch-fixtures.ts';
 
 const {
@@ -14,7 +20,7 @@ const {
   completionWindow: _6,
   ...requestOptions
 } = options;
-const parse = (line: string | Uint8Array) => parseLine(Buffer.from(line), requestOptions);
+const parse = (line: string | Uint8Array) => parseUploaded(Buffer.from(line), requestOptions);
 const parseValue = (value: unknown) => parse(JSON.stringify(value));
 
 function good(t: Test, line: string | Uint8Array): ParsedLine {
@@ -45,6 +51,19 @@ function assertIsEnding(parsed: ParsedLine | BadLine): void {
   }
   // Either way it ends up in a record.
   JSON.stringify(parsed);
+}
+
+/** What was taken in is opened, and opened as the same line. */
+function assertOpens(text: string): void {
+  const raw = Buffer.from(text);
+  const opened = parseLine(raw, requestOptions);
+  const checked = checkLine(raw);
+  if (typeof checked === 'string') {
+    assert.equal(opened.customId, checked);
+    assert.ok('request' in opened);
+    assert.deepEqual(opened, parseUploaded(raw, requestOptions));
+  }
+  if ('request' in opened && opened.request.query === '') assert.equal(opened.options.ragMode, 'off');
 }
 
 const hostile = fc.constantFrom(
@@ -103,9 +122,11 @@ t.test('so is every value in every place of a line', async () => {
     (value: unknown) => chat({ messages: [{ role: value, content: value }], model: value, tools: value }),
   ];
   fc.assert(
-    fc.property(fc.constantFrom(...places), hostileJson, (put, value) =>
-      assertIsEnding(parseValue(put(value))),
-    ),
+    fc.property(fc.constantFrom(...places), hostileJson, (put, value) => {
+      const line = JSON.stringify(put(value)) ?? '';
+      assertIsEnding(parse(line));
+      assertOpens(line);
+    }),
     { numRuns: 1500 },
   );
 });
@@ -301,7 +322,7 @@ t.test('reads the question of a chat from its last user message, and leaves the 
   };
   t.same(good(t, JSON.stringify(chat(body, { metadata: 1 }))), {
     customId: 'q1',
-    request: { shape: 'openai', query: 'last?', body },
+    request: { shape: 'openai', url: '/v1/chat/completions', query: 'last?', body },
     metadata: 1,
     options: requestOptions,
     own: {},
@@ -344,4 +365,44 @@ t.test('looks for an endpoint with the model that the chat names', async (t) => 
   t.match(parseLine(Buffer.from(JSON.stringify(chat({ messages }))), { ...options, model: 'b' }), {
     options: { model: 'b' },
   });
+});
+
+t.test('opens what is no question of a chat, and retrieves nothing for it', async (t) => {
+  const bodies: [string, object][] = [
+    ['/v1/embeddings', { input: ['why?'], model: 'e' }],
+    ['/v1/completions', { prompt: 'why?', messages: [{ role: 'user', content: 'why?' }], model: 'e' }],
+    ['/v1/chat/completions', { messages: [{ role: 'user', content: [{ type: 'image_url' }] }], model: 'e' }],
+    ['/v1/chat/completions', { messages: [{ content: 'no role' }], model: 'e' }],
+    ['/v1/chat/completions', { messages: [], model: 'e' }],
+    ['/v1/chat/completions', { model: 'e' }],
+  ];
+  for (const [url, body] of bodies) {
+    const line = Buffer.from(JSON.stringify({ ...chat(body), url }));
+    t.strictSame(parseLine(line, { ...requestOptions, ragMode: 'digest' }), {
+      customId: 'q1',
+      request: { shape: 'openai', url, query: '', body },
+      metadata: null,
+      options: { ...requestOptions, ragMode: 'off', model: 'e' },
+      own: {},
+    });
+    t.match(checkLine(line), { customId: 'q1' }, 'an upload does not take it');
+  }
+  for (const [url, body] of [
+    ['/v1/responses', {}],
+    ['/v1/embeddings', { input: 'why?', stream: true }],
+    ['/v1/chat/completions', { messages: ['why?'] }],
+    ['/v1/chat/completions', { messages: 'why?' }],
+  ]) {
+    t.match(parseLine(Buffer.from(JSON.stringify({ ...chat({}), url, body })), requestOptions), {
+      code: 'invalid_field',
+    });
+  }
+});
+
+t.test('keeps the body of a chat to the digit where its numbers would change', async (t) => {
+  const body = '{"messages":[{"role":"user","content":"1.0"}],"seed":9223372036854775807,"top_p":1.0}';
+  const line = (text: string) =>
+    `{"custom_id":"q1","method":"POST","url":"/v1/chat/completions","body":${text}}`;
+  t.match(good(t, line(body)).request, { exactBody: body });
+  t.notOk('exactBody' in good(t, line(body.replace(/,"seed".*/, '}'))).request);
 });

@@ -45,7 +45,10 @@ t.test('a success carries the answer, its sources without their text, and what i
   const item = answered();
   const record = succeededRecord(
     { ...item, parsed: { ...item.parsed, metadata: { a: [1, null] } } },
-    { ...success, usage: { promptTokens: 812, completionTokens: 64, cachedTokens: null } },
+    {
+      ...success,
+      usage: { promptTokens: 812, completionTokens: 64, cachedTokens: null, reasoningTokens: 9 },
+    },
     trace,
   );
   t.match(record, {
@@ -57,6 +60,8 @@ t.test('a success carries the answer, its sources without their text, and what i
     promptTokens: 812,
     completionTokens: 64,
     cachedTokens: 0,
+    reasoningTokens: 9,
+    response: null,
   });
   t.strictSame(bodyOf(record), {
     line: 4,
@@ -106,7 +111,7 @@ t.test(
       failedRecord(answered(), error, trace),
       failedRecord(work(4), { ...error, stage: 'rag' }, null),
       unrunRecord(
-        { line: 4, customId: null, metadata: null },
+        { batchId: 'b1', line: 4, customId: null, metadata: null },
         { status: 'failed', error: { ...error, stage: 'input' } },
       ),
     ]) {
@@ -179,7 +184,10 @@ t.test('without retrieval there is no rag part', async (t) => {
 
 t.test('a line that never ran has its error and nothing else', async (t) => {
   const error = { code: 'cancelled', message: 'The batch was cancelled.', stage: 'input' } as const;
-  const record = unrunRecord({ line: 9, customId: 'q9', metadata: { a: 1 } }, { status: 'cancelled', error });
+  const record = unrunRecord(
+    { batchId: 'b1', line: 9, customId: 'q9', metadata: { a: 1 } },
+    { status: 'cancelled', error },
+  );
   t.match(record, { line: 9, status: 'cancelled', code: 'cancelled', rag: null });
   t.match(bodyOf(record), {
     custom_id: 'q9',

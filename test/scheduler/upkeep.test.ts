@@ -20,6 +20,7 @@ function setup(retentionHours = 0) {
   const expired: string[] = [];
   const deleted: string[] = [];
   let before = 0;
+  let sweeps = 0;
   const upkeep = new Upkeep({
     store: {
       expiringBatches: async () => [...batches].map(([id, expiresAt]) => ({ id, expiresAt })),
@@ -31,6 +32,9 @@ function setup(retentionHours = 0) {
         old.splice(old.indexOf(id), 1);
         deleted.push(id);
         return 'deleted';
+      },
+      expireFiles: async () => {
+        sweeps += 1;
       },
     },
     clock,
@@ -45,9 +49,9 @@ function setup(retentionHours = 0) {
   const start = async () => {
     upkeep.start();
     // Its first round is done, and it waits for the clock.
-    await until('it to wait', () => clock.sleepers === (retentionHours > 0 ? 2 : 1));
+    await until('it to wait', () => clock.sleepers === (retentionHours > 0 ? 3 : 2));
   };
-  return { clock, batches, expired, deleted, start, cutoff: () => before };
+  return { clock, batches, expired, deleted, start, cutoff: () => before, sweeps: () => sweeps };
 }
 
 const inSeconds = (clock: ManualClock, seconds: number) => Math.floor(clock.now() / 1000) + seconds;
@@ -104,4 +108,14 @@ t.test('ended batches are deleted after their retention time, and kept for ever 
   await short.clock.advance(60_000);
   t.same(short.deleted, ['old1', 'old2']);
   t.equal(short.cutoff(), inSeconds(short.clock, -2 * 3600));
+});
+
+t.test('files go when their time is over, whether batches are kept or not', async (t) => {
+  const { clock, start, sweeps } = setup(0);
+  await start();
+  t.equal(sweeps(), 1);
+  await clock.advance(59_000);
+  t.equal(sweeps(), 1);
+  await clock.advance(61_000);
+  t.equal(sweeps(), 3);
 });

@@ -254,7 +254,7 @@ t.test('one line tells all about itself, down to the prompt that was sent', asyn
     method: 'POST',
     url: '/v1/chat/completions',
     body: { messages: [{ role: 'user', content: 'What about keeper lens?' }], top_p: 0.5 },
-  });
+  }).replace('0.5', '1.0,"seed":9223372036854775807');
   const { id } = await service.upload(`${questions(1)}\n\n${openai}\n{"custom_id":"bad"}`);
   await ended(service, id);
   for (const [line, customId] of [
@@ -287,6 +287,10 @@ t.test('one line tells all about itself, down to the prompt that was sent', asyn
       'the prompt is what the server got, to the letter',
     );
   }
+  t.ok(
+    server.requests.some(({ text }) => text.includes('"top_p":1.0,"seed":9223372036854775807,"model"')),
+    'and a line in OpenAI’s shape got there to the digit',
+  );
   const views = await Promise.all(
     [1, 3].map((line) =>
       service.get<{ runs: { attempts: { ending: string }[] }[] }>(`/batches/${id}/lines/${line}`),

@@ -136,7 +136,7 @@ t.test('a step that fails changes nothing, says so, and leaves the way back', as
 });
 
 t.test('without room for the copy the start ends, and nothing was changed', needsSmallDisk, async (t) => {
-  const path = join(keptDataDir(t, { under: mountSmallDisk(t, 'size=100k') }), 'ragmill.sqlite');
+  const path = join(keptDataDir(t, { under: mountSmallDisk(t, 'size=150k') }), 'ragmill.sqlite');
   const before = readFileSync(path);
   t.throws(() => openForWriting(path, NEXT_MIGRATIONS), { code: 'storage_full', message: /Free some space/ });
   t.ok(readFileSync(path).equals(before));

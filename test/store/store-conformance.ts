@@ -146,7 +146,7 @@ export function storeConformance(t: Test, open: (t: Test) => Promise<StoreUnderT
     t.match(batch, { status: 'completed', lastSeq: 3, endedAt: Math.floor(clock.now() / 1000) });
     t.same(batch?.lineCounts, { queued: 0, leased: 0, succeeded: 2, failed: 1, cancelled: 0, expired: 0 });
     t.same(batch?.ragCounts, { success: 3, softFailure: 0, hardFailure: 0 });
-    t.same(batch?.usage, { promptTokens: 30, completionTokens: 6, cachedTokens: 3 });
+    t.same(batch?.usage, { promptTokens: 30, completionTokens: 6, cachedTokens: 3, reasoningTokens: 0 });
     t.same(batch?.collectionGenerations, [1]);
     t.same(await store.activeBatches(), []);
   });

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import type { ClaimedChunk } from '../../src/domain/chunk.ts';
-import type { RecordStatus } from '../../src/domain/record.ts';
+import type { ResultFileKind } from '../../src/domain/file.ts';
+import type { RecordStatus, StoredRecord } from '../../src/domain/record.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { chunk, options, record } from '../fakes/batch-fixtures.ts';
 import { ManualClock } from '../fakes/manual-clock.ts';
@@ -85,7 +86,10 @@ class World {
     const line = open[which % Math.max(1, open.length)];
     if (line === undefined) return;
     await this.store.markStarted(claimed.lease, [line]);
-    await this.store.appendRecords(claimed.lease, [record(line, claimed.ending ?? status)], new Map());
+    const ending = claimed.ending ?? status;
+    const fileBytes = 10 + which;
+    const body = JSON.stringify({ line, status: ending, fileBytes });
+    await this.store.appendRecords(claimed.lease, [{ ...record(line, ending), fileBytes, body }], new Map());
   }
 
   async check(): Promise<void> {
@@ -106,10 +110,26 @@ class World {
     if ((await this.store.logEnd('b1')).bytes !== bytes) throw new Error('the log forgot its bytes');
     if (new Set(current.map(({ line }) => line)).size !== current.length)
       throw new Error('a line has two current records');
+    await this.#checkFile('output', batch.outputBytes, current);
+    await this.#checkFile('error', batch.errorBytes, current);
     await this.#checkCounts(
       current.map(({ line, status }) => ({ line, status })),
       ended,
     );
+  }
+
+  /** Whatever runs again stands in its file until it is replaced. */
+  async #checkFile(
+    kind: ResultFileKind,
+    bytes: number | null,
+    current: readonly StoredRecord[],
+  ): Promise<void> {
+    const wanted = current.filter(({ status }) => (status === 'succeeded') === (kind === 'output'));
+    const found = await this.store.readResponses('b1', { kind, afterSeq: 0, limit: 10_000 });
+    if (found.map(({ seq }) => seq).join() !== wanted.map(({ seq }) => seq).join())
+      throw new Error(`the ${kind} file holds other records`);
+    const sum = wanted.reduce((total, { body }) => total + JSON.parse(body).fileBytes, 0);
+    if (bytes !== sum) throw new Error(`${kind}: ${bytes} bytes counted, ${sum} there`);
   }
 
   /** Lines that wait for a record in this run do not count by their old one. */
