@@ -33,7 +33,12 @@ export class OpenaiLineCheck {
     if (line === null) {
       return fault('invalid_json_line', 'This line is not parseable as valid JSON.', null);
     }
-    return this.#outside(line) ?? this.#inside(line.body as Fields) ?? String(line.custom_id);
+    return (
+      nestingProblem(line) ??
+      this.#outside(line) ??
+      this.#inside(line.body as Fields) ??
+      String(line.custom_id)
+    );
   }
 
   #outside(line: Fields): LineFault | null {
@@ -60,9 +65,6 @@ export class OpenaiLineCheck {
   }
 
   #inside(body: Fields): LineFault | null {
-    if (isDeeperThan(NESTING_MAX, body)) {
-      return fault('invalid_type', `The body is nested more than ${NESTING_MAX} levels deep.`, 'body');
-    }
     if (body.stream !== undefined && body.stream !== false) {
       return fault('streaming_unsupported', 'Streaming is not supported in a batch.', 'body.stream');
     }
@@ -93,6 +95,13 @@ function readObject(bytes: Uint8Array): Fields | null {
   } catch {
     return null;
   }
+}
+
+/** Of the whole line, as when it is opened. */
+function nestingProblem(line: Fields): LineFault | null {
+  if (!isDeeperThan(NESTING_MAX, line)) return null;
+  const param = isDeeperThan(NESTING_MAX - 1, line.body) ? 'body' : null;
+  return fault('invalid_type', `The line is nested more than ${NESTING_MAX} levels deep.`, param);
 }
 
 /** What the model is to work on. */

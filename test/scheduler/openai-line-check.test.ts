@@ -67,6 +67,8 @@ t.test('what is wrong with a line has its code and its field', async (t) => {
     [line({ body: { messages, stream: true } }), 'streaming_unsupported', 'body.stream'],
     [line({ body: { messages, model: 3 } }), 'invalid_type', 'body.model'],
     [line({ body: { messages, deep } }), 'invalid_type', 'body'],
+    [line({ body: { messages, nested: deep.a.a } }), 'invalid_type', 'body'],
+    [line({ extra: deep.a }), 'invalid_type', null],
     [line({ body: { messages, model: 'nobody-has-it' } }), 'model_not_found', 'body.model'],
   ];
   for (const [given, code, param] of cases) {
