@@ -13,6 +13,8 @@ interface LineCheckOptions {
 type Fields = Readonly<Record<string, unknown>>;
 
 const CUSTOM_ID_CHARACTERS_MAX = 256;
+/** As for the option. What is wrong with a line repeats the name, and must not grow with the file. */
+const MODEL_CHARACTERS_MAX = 256;
 /** As for lines of ragmill's own: deeper values can be read but not written again. */
 const NESTING_MAX = 100;
 
@@ -72,8 +74,9 @@ export class OpenaiLineCheck {
   }
 
   #checkModel(given: unknown): LineFault | null {
-    if (given !== undefined && (typeof given !== 'string' || given === '')) {
-      return fault('invalid_type', 'The model must be a string that is not empty.', 'body.model');
+    if (given !== undefined && !isModelName(given)) {
+      const text = `The model must be a string of 1 to ${MODEL_CHARACTERS_MAX} characters.`;
+      return fault('invalid_type', text, 'body.model');
     }
     const model = given ?? null;
     if (this.#model === undefined) {
@@ -127,6 +130,10 @@ const INPUTS: Readonly<Record<OpenaiEndpoint, string>> = {
 
 function isMessage(value: unknown): boolean {
   return isObject(value) && typeof value.role === 'string' && value.role !== '';
+}
+
+function isModelName(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.length <= MODEL_CHARACTERS_MAX;
 }
 
 function isMissing(value: unknown): boolean {

@@ -66,6 +66,7 @@ t.test('what is wrong with a line has its code and its field', async (t) => {
     [line({ body: { messages: [{ content: 'Why?' }] } }), 'invalid_type', 'body.messages'],
     [line({ body: { messages, stream: true } }), 'streaming_unsupported', 'body.stream'],
     [line({ body: { messages, model: 3 } }), 'invalid_type', 'body.model'],
+    [line({ body: { messages, model: 'm'.repeat(257) } }), 'invalid_type', 'body.model'],
     [line({ body: { messages, deep } }), 'invalid_type', 'body'],
     [line({ body: { messages, nested: deep.a.a } }), 'invalid_type', 'body'],
     [line({ extra: deep.a }), 'invalid_type', null],
