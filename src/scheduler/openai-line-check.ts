@@ -67,7 +67,7 @@ export class OpenaiLineCheck {
   }
 
   #inside(body: Fields): LineFault | null {
-    if (body.stream !== undefined && body.stream !== false) {
+    if (!isMissing(body.stream) && body.stream !== false) {
       return fault('streaming_unsupported', 'Streaming is not supported in a batch.', 'body.stream');
     }
     return this.#checkModel(body.model) ?? inputProblem(this.#options.endpoint, body);

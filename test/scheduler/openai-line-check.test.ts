@@ -24,6 +24,7 @@ t.test('a line that can be run answers its custom_id, and is a line that can be 
     ['/v1/chat/completions', { messages }],
     ['/v1/chat/completions', { messages: [{ role: 'tool', tool_call_id: 'x' }], stream: false }],
     ['/v1/chat/completions', { messages, tools: [], seed: 1, nested }],
+    ['/v1/chat/completions', { messages, stream: null }],
     ['/v1/completions', { prompt: 'Once upon' }],
     ['/v1/completions', { prompt: [1, 2, 3] }],
     ['/v1/embeddings', { input: 'text', dimensions: 3 }],
