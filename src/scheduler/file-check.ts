@@ -142,7 +142,8 @@ export class FileCheck {
   /** The size of the file, and what is wrong with its lines, the first hundred. Without any, all of them are stored. */
   async #read(batch: Batch, fileId: string): Promise<{ errors: ValidationError[]; bytes: number }> {
     const { limits, isUnknownModel } = this.#options;
-    const lineCheck = new OpenaiLineCheck({ endpoint: batch.endpoint, isUnknownModel });
+    const { model } = batch.options;
+    const lineCheck = new OpenaiLineCheck({ endpoint: batch.endpoint, model, isUnknownModel });
     const intake = new LineIntake({
       // Its bytes were counted when it was uploaded.
       limits: { ...limits, maxBatchBytes: Number.POSITIVE_INFINITY },

@@ -6,6 +6,8 @@ import type { LineFault } from './line-intake.ts';
 
 interface LineCheckOptions {
   readonly endpoint: OpenaiEndpoint;
+  /** Of lines that name none; null: the endpoint's own. */
+  readonly model: string | null;
   /** Whether waiting for this model would be in vain. */
   readonly isUnknownModel: (model: string) => boolean;
 }
@@ -81,8 +83,9 @@ export class OpenaiLineCheck {
     const model = given ?? null;
     if (this.#model === undefined) {
       this.#model = model;
-      if (model === null || !this.#options.isUnknownModel(model)) return null;
-      return fault('model_not_found', `The model '${model}' is served by no endpoint.`, 'body.model');
+      const wanted = model ?? this.#options.model;
+      if (wanted === null || !this.#options.isUnknownModel(wanted)) return null;
+      return fault('model_not_found', `The model '${wanted}' is served by no endpoint.`, 'body.model');
     }
     if (model === this.#model) return null;
     const first = this.#model === null ? 'names none' : `asks for '${this.#model}'`;

@@ -6,8 +6,12 @@ import { options } from '../fakes/batch-fixtures.ts';
 
 const messages = [{ role: 'user', content: 'Why?' }];
 
-function checkOf(endpoint: OpenaiEndpoint = '/v1/chat/completions', known: readonly string[] = ['m']) {
-  const check = new OpenaiLineCheck({ endpoint, isUnknownModel: (model) => !known.includes(model) });
+function checkOf(
+  endpoint: OpenaiEndpoint = '/v1/chat/completions',
+  known: readonly string[] = ['m'],
+  model: string | null = null,
+) {
+  const check = new OpenaiLineCheck({ endpoint, model, isUnknownModel: (name) => !known.includes(name) });
   return (line: unknown) =>
     check.check(
       Buffer.isBuffer(line) ? line : Buffer.from(typeof line === 'string' ? line : JSON.stringify(line)),
@@ -98,4 +102,13 @@ t.test('a model that nobody serves is told once, however many lines ask for it',
   const check = checkOf('/v1/chat/completions', []);
   t.match(check(line()), { code: 'model_not_found' });
   t.equal(check(line()), 'a');
+});
+
+t.test('where the lines name no model, that of the options is looked for', async (t) => {
+  const bare = line({ body: { messages } });
+  const check = checkOf('/v1/chat/completions', ['m'], 'gone');
+  t.match(check(bare), { code: 'model_not_found', message: /'gone'/ });
+  t.equal(check(bare), 'a');
+  t.equal(checkOf('/v1/chat/completions', ['m'], 'm')(bare), 'a');
+  t.equal(checkOf('/v1/chat/completions', ['m'], 'gone')(line()), 'a', 'the line has its own');
 });
