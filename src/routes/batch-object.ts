@@ -49,7 +49,9 @@ export const batchSchema = Type.Object(
     errors: Type.Union([errorList, Type.Null()], {
       description: 'What the check of its file has found; null unless it has failed.',
     }),
-    input_file_id: fileId,
+    input_file_id: Type.Union([Type.String(), Type.Null()], {
+      description: 'The file that it was made of, even if that is gone; null: it was uploaded to `/batches`.',
+    }),
     output_file_id: fileId,
     error_file_id: fileId,
     completion_window: Type.Union([Type.String(), Type.Null()], { description: 'null: no limit.' }),
