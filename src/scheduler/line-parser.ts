@@ -74,7 +74,7 @@ const openedLineSchema = Type.Object({
   custom_id: customIdSchema,
   url: Type.Enum([...OPENAI_ENDPOINTS]),
   body: Type.Object({
-    messages: Type.Optional(Type.Array(Type.Object({}))),
+    messages: Type.Optional(Type.Union([Type.Array(Type.Object({})), Type.Null()])),
     model: Type.Optional(Type.String({ minLength: 1 })),
     stream: noStream,
   }),

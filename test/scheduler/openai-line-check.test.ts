@@ -31,6 +31,7 @@ t.test('a line that can be run answers its custom_id, and is a line that can be 
     ['/v1/chat/completions', { messages, stream: null }],
     ['/v1/completions', { prompt: 'Once upon' }],
     ['/v1/completions', { prompt: [1, 2, 3] }],
+    ['/v1/completions', { prompt: 'Once upon', messages: null, stream: null }],
     ['/v1/embeddings', { input: 'text', dimensions: 3 }],
     ['/v1/embeddings', { input: ['one', 'two'] }],
   ];
