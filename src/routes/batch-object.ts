@@ -15,6 +15,8 @@ const fileId = Type.Union([Type.String(), Type.Null()], {
   description: 'A file of `/v1/files`; null: nothing stands in it, or it is gone.',
 });
 const nullableText = Type.Union([Type.String(), Type.Null()]);
+/** A record of plain strings knows no key with a line break: its value is neither checked nor written. */
+export const anyKey = Type.String({ pattern: '^[\\s\\S]*$' });
 const errorList = Type.Object({
   object: Type.Literal('list'),
   data: Type.Array(
@@ -47,7 +49,9 @@ export const batchSchema = Type.Object(
     errors: Type.Union([errorList, Type.Null()], {
       description: 'What the check of its file has found; null unless it has failed.',
     }),
-    input_file_id: fileId,
+    input_file_id: Type.Union([Type.String(), Type.Null()], {
+      description: 'The file that it was made of, even if that is gone; null: it was uploaded to `/batches`.',
+    }),
     output_file_id: fileId,
     error_file_id: fileId,
     completion_window: Type.Union([Type.String(), Type.Null()], { description: 'null: no limit.' }),
@@ -95,7 +99,7 @@ export const batchSchema = Type.Object(
       }),
     }),
     options: Type.Object(nullableOptions(), { description: 'All options, with the defaults at creation.' }),
-    metadata: Type.Union([Type.Record(Type.String(), Type.String()), Type.Null()]),
+    metadata: Type.Union([Type.Record(anyKey, Type.String()), Type.Null()]),
     last_seq: Type.Integer({ description: 'seq of the newest result; 0 before the first.' }),
     collection_generations: Type.Array(Type.Integer(), {
       description: 'Builds of the collection that results were made with.',

@@ -29,7 +29,7 @@ export const dryRunSchema = Type.Object(
       }),
     }),
     options: batchSchema.properties.options,
-    metadata: Type.Union([Type.Record(Type.String(), Type.String()), Type.Null()]),
+    metadata: batchSchema.properties.metadata,
   },
   { title: 'DryRun' },
 );

@@ -128,9 +128,27 @@ async function registerDocumentation(app: FastifyInstance, version: string): Pro
         { name: 'operation', description: 'Probes and metrics' },
       ],
     },
+    transformObject: (document) => {
+      if ('swaggerObject' in document) return document.swaggerObject;
+      markOptional(document.openapiObject.paths);
+      return document.openapiObject;
+    },
     refResolver: {
       buildLocalReference: (schema, _baseUri, _fragment, index) => String(schema.$id ?? `schema-${index}`),
     },
   });
   await app.register(swaggerUi, { routePrefix: '/docs' });
+}
+
+/** To the check of a request, what has a default is always there; a client need not send it. */
+function markOptional(paths: object = {}): void {
+  for (const operation of Object.values(paths).flatMap((path: object) => Object.values(path))) {
+    for (const parameter of (operation as Operation).parameters ?? []) {
+      if (parameter.schema.default !== undefined) parameter.required = false;
+    }
+  }
+}
+
+interface Operation {
+  readonly parameters?: readonly { required: boolean; readonly schema: { readonly default?: unknown } }[];
 }

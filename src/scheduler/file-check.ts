@@ -29,8 +29,9 @@ export interface FileCheckOptions {
   readonly log: SchedulerLog;
 }
 
-/** Wait before what failed is tried again, in milliseconds. */
+/** Wait before what failed is tried again, in milliseconds: twice as long each time, because a try writes the lines anew. */
 const RETRY_INTERVAL_MS = 1_000;
+const RETRY_INTERVAL_MAX_MS = 30_000;
 
 /** What nobody expected is the file's own trouble when it comes again. */
 const UNEXPECTED_TRIES = 3;
@@ -44,6 +45,7 @@ export class FileCheck {
   readonly #trouble: StoreTrouble;
   /** By batch: how often its check has ended in a way that nobody expected. */
   readonly #surprises = new Map<string, number>();
+  #retryIntervalMs = RETRY_INTERVAL_MS;
   #running: Promise<void> | null = null;
   /** There may be a batch that was not there at the last look. */
   #isNudged = false;
@@ -80,12 +82,14 @@ export class FileCheck {
         [id] = await this.#options.store.validatingBatches();
         if (id !== undefined) await this.#check(id);
         this.#trouble.worked();
+        this.#retryIntervalMs = RETRY_INTERVAL_MS;
         if (id === undefined) await this.#nudged();
       } catch (error) {
         if (signal.aborted) return;
         this.#trouble.failed(error);
         if (id !== undefined && isUnexpected(error)) await this.#surprised(id);
-        await this.#options.clock.sleep(RETRY_INTERVAL_MS, signal).catch(() => {});
+        await this.#options.clock.sleep(this.#retryIntervalMs, signal).catch(() => {});
+        this.#retryIntervalMs = Math.min(this.#retryIntervalMs * 2, RETRY_INTERVAL_MAX_MS);
       }
     }
   }
@@ -142,7 +146,8 @@ export class FileCheck {
   /** The size of the file, and what is wrong with its lines, the first hundred. Without any, all of them are stored. */
   async #read(batch: Batch, fileId: string): Promise<{ errors: ValidationError[]; bytes: number }> {
     const { limits, isUnknownModel } = this.#options;
-    const lineCheck = new OpenaiLineCheck({ endpoint: batch.endpoint, isUnknownModel });
+    const { model } = batch.options;
+    const lineCheck = new OpenaiLineCheck({ endpoint: batch.endpoint, model, isUnknownModel });
     const intake = new LineIntake({
       // Its bytes were counted when it was uploaded.
       limits: { ...limits, maxBatchBytes: Number.POSITIVE_INFINITY },

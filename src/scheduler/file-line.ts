@@ -3,6 +3,8 @@
 //
 // 1. It depends on nothing but what the record has and on the batch, and for a given batch id its length on the record alone.
 // 2. What a model server has answered stands in it to the letter. Only a line that had a RAG stage gets a last field more.
+// 3. It is one line for everybody: Python's splitlines() ends lines at characters that JSON has no need to escape. They stand in
+//    its strings only, and escaped they are the same strings.
 
 import type { ServerResponse } from '../domain/record.ts';
 
@@ -35,8 +37,18 @@ const SECONDS_MAX = 9_999_999_999;
 
 const EXPIRED = 'This request could not be executed before the completion window expired.';
 
+const LINE_ENDS = /[\u0085\u2028\u2029]/g;
+
 /** The line with its newline. `response`: what the model server said, of a line in OpenAI's shape. */
 export function fileLine(result: ResultLine, response: ServerResponse | null, batch: FileBatch): string {
+  return entryOf(result, response, batch).replace(LINE_ENDS, escaped);
+}
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+}
+
+function entryOf(result: ResultLine, response: ServerResponse | null, batch: FileBatch): string {
   const name = `${batch.id.replace(/^batch_/, '')}_${result.line}`;
   const head = `{"id":"batch_req_${name}","custom_id":${JSON.stringify(result.custom_id)},"response":`;
   if (result.status !== 'succeeded' && response === null) {

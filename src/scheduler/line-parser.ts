@@ -49,6 +49,9 @@ const nativeLineSchema = Type.Object({
   ...requestOptionSchema.properties,
 });
 
+/** Clients write out what they leave open. */
+const noStream = Type.Optional(Type.Union([Type.Literal(false), Type.Null()]));
+
 const openaiLineSchema = Type.Object({
   custom_id: customIdSchema,
   method: Type.Literal('POST'),
@@ -61,7 +64,7 @@ const openaiLineSchema = Type.Object({
       },
     ),
     model: Type.Optional(Type.String({ minLength: 1 })),
-    stream: Type.Optional(Type.Literal(false)),
+    stream: noStream,
   }),
   metadata: Type.Optional(Type.Unknown()),
 });
@@ -71,9 +74,9 @@ const openedLineSchema = Type.Object({
   custom_id: customIdSchema,
   url: Type.Enum([...OPENAI_ENDPOINTS]),
   body: Type.Object({
-    messages: Type.Optional(Type.Array(Type.Object({}))),
+    messages: Type.Optional(Type.Union([Type.Array(Type.Object({})), Type.Null()])),
     model: Type.Optional(Type.String({ minLength: 1 })),
-    stream: Type.Optional(Type.Literal(false)),
+    stream: noStream,
   }),
   metadata: Type.Optional(Type.Unknown()),
 });

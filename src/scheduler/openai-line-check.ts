@@ -6,6 +6,8 @@ import type { LineFault } from './line-intake.ts';
 
 interface LineCheckOptions {
   readonly endpoint: OpenaiEndpoint;
+  /** Of lines that name none; null: the endpoint's own. */
+  readonly model: string | null;
   /** Whether waiting for this model would be in vain. */
   readonly isUnknownModel: (model: string) => boolean;
 }
@@ -13,6 +15,8 @@ interface LineCheckOptions {
 type Fields = Readonly<Record<string, unknown>>;
 
 const CUSTOM_ID_CHARACTERS_MAX = 256;
+/** As for the option. What is wrong with a line repeats the name, and must not grow with the file. */
+const MODEL_CHARACTERS_MAX = 256;
 /** As for lines of ragmill's own: deeper values can be read but not written again. */
 const NESTING_MAX = 100;
 
@@ -33,7 +37,12 @@ export class OpenaiLineCheck {
     if (line === null) {
       return fault('invalid_json_line', 'This line is not parseable as valid JSON.', null);
     }
-    return this.#outside(line) ?? this.#inside(line.body as Fields) ?? String(line.custom_id);
+    return (
+      nestingProblem(line) ??
+      this.#outside(line) ??
+      this.#inside(line.body as Fields) ??
+      String(line.custom_id)
+    );
   }
 
   #outside(line: Fields): LineFault | null {
@@ -60,24 +69,23 @@ export class OpenaiLineCheck {
   }
 
   #inside(body: Fields): LineFault | null {
-    if (isDeeperThan(NESTING_MAX, body)) {
-      return fault('invalid_type', `The body is nested more than ${NESTING_MAX} levels deep.`, 'body');
-    }
-    if (body.stream !== undefined && body.stream !== false) {
+    if (!isMissing(body.stream) && body.stream !== false) {
       return fault('streaming_unsupported', 'Streaming is not supported in a batch.', 'body.stream');
     }
     return this.#checkModel(body.model) ?? inputProblem(this.#options.endpoint, body);
   }
 
   #checkModel(given: unknown): LineFault | null {
-    if (given !== undefined && (typeof given !== 'string' || given === '')) {
-      return fault('invalid_type', 'The model must be a string that is not empty.', 'body.model');
+    if (given !== undefined && !isModelName(given)) {
+      const text = `The model must be a string of 1 to ${MODEL_CHARACTERS_MAX} characters.`;
+      return fault('invalid_type', text, 'body.model');
     }
     const model = given ?? null;
     if (this.#model === undefined) {
       this.#model = model;
-      if (model === null || !this.#options.isUnknownModel(model)) return null;
-      return fault('model_not_found', `The model '${model}' is served by no endpoint.`, 'body.model');
+      const wanted = model ?? this.#options.model;
+      if (wanted === null || !this.#options.isUnknownModel(wanted)) return null;
+      return fault('model_not_found', `The model '${wanted}' is served by no endpoint.`, 'body.model');
     }
     if (model === this.#model) return null;
     const first = this.#model === null ? 'names none' : `asks for '${this.#model}'`;
@@ -93,6 +101,13 @@ function readObject(bytes: Uint8Array): Fields | null {
   } catch {
     return null;
   }
+}
+
+/** Of the whole line, as when it is opened. */
+function nestingProblem(line: Fields): LineFault | null {
+  if (!isDeeperThan(NESTING_MAX, line)) return null;
+  const param = isDeeperThan(NESTING_MAX - 1, line.body) ? 'body' : null;
+  return fault('invalid_type', `The line is nested more than ${NESTING_MAX} levels deep.`, param);
 }
 
 /** What the model is to work on. */
@@ -118,6 +133,10 @@ const INPUTS: Readonly<Record<OpenaiEndpoint, string>> = {
 
 function isMessage(value: unknown): boolean {
   return isObject(value) && typeof value.role === 'string' && value.role !== '';
+}
+
+function isModelName(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.length <= MODEL_CHARACTERS_MAX;
 }
 
 function isMissing(value: unknown): boolean {

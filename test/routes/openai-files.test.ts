@@ -15,6 +15,8 @@ const store = await scratchStore(t);
 const open = new Set<string>();
 const pieces: number[] = [];
 let pagesRead = 0;
+/** Before each page of results. */
+let beforePage = async (): Promise<unknown> => null;
 const watched = altered(store, {
   async beginFile(id) {
     open.add(id);
@@ -39,6 +41,7 @@ const watched = altered(store, {
   },
   async readResponses(id, page) {
     pagesRead += 1;
+    await beforePage();
     return store.readResponses(id, page);
   },
 });
@@ -95,8 +98,8 @@ t.test('whatever a client accepts, it gets the bytes', async (t) => {
   }
 });
 
-/** A batch of a file, with this many lines that have succeeded, of this size each. */
-async function answeredBatch(id: string, lines: number, bytes: number) {
+/** A batch of a file, with this many lines that have succeeded, of this size each, and some that are open. */
+async function answeredBatch(id: string, lines: number, bytes: number, openLines = 1) {
   const inputFileId = await upload(new TextEncoder().encode('{}'));
   await store.createFileBatch(id, {
     inputFileId,
@@ -105,25 +108,30 @@ async function answeredBatch(id: string, lines: number, bytes: number) {
     metadata: null,
     outputLifeSeconds: null,
   });
-  await store.appendChunk(id, chunk(0, 1, lines + 1));
+  await store.appendChunk(id, chunk(0, 1, lines + openLines));
   await store.passValidation(id, 2);
   const claimed = await store.claimChunk(id);
   if (!claimed) throw new Error('nothing to claim');
-  const records = Array.from({ length: lines }, (_, index) => {
-    const made = record(index + 1);
-    const result = {
-      ...JSON.parse(made.body),
-      citations: [],
-      rag: null,
-      generation: null,
-      usage: null,
-      error: null,
-    };
-    const response = { status: 200, body: JSON.stringify({ text: 'x'.repeat(bytes) }) };
-    return { ...made, body: JSON.stringify(result), response };
-  });
+  const records = Array.from({ length: lines }, (_, index) => answered(index + 1, bytes));
   await store.appendRecords(claimed.lease, records, new Map());
-  return { records, finish: () => store.appendRecords(claimed.lease, [record(lines + 1)], new Map()) };
+  return {
+    records,
+    append: (line: number) => store.appendRecords(claimed.lease, [answered(line, bytes)], new Map()),
+  };
+}
+
+function answered(line: number, bytes: number) {
+  const made = record(line);
+  const result = {
+    ...JSON.parse(made.body),
+    citations: [],
+    rag: null,
+    generation: null,
+    usage: null,
+    error: null,
+  };
+  const response = { status: 200, body: JSON.stringify({ text: 'x'.repeat(bytes) }) };
+  return { ...made, body: JSON.stringify(result), response };
 }
 
 t.test('the results of a running batch are what is there, in whole lines', async (t) => {
@@ -137,6 +145,23 @@ t.test('the results of a running batch are what is there, in whole lines', async
     answer.body.toString(),
     records.map(({ body, response }) => fileLine(JSON.parse(body), response, batch)).join(''),
   );
+});
+
+t.test('the reading of a batch that goes on answering ends with what was there at first', async (t) => {
+  const hash = 'c'.repeat(24);
+  const { append } = await answeredBatch(`batch_${hash}`, 300, 20, 1000);
+  let line = 300;
+  beforePage = () => {
+    line += 1;
+    return append(line);
+  };
+  t.teardown(() => {
+    beforePage = async () => null;
+  });
+  const answer = await ask(`${server.url}/v1/files/file-output-${hash}/content`);
+  t.ok(answer.isWhole);
+  const read = answer.body.toString().trimEnd().split('\n').length;
+  t.ok(read >= 300 && read < 310, `${read} lines`);
 });
 
 t.test('a reader that takes nothing is waited for, and one that goes away ends the reading', async (t) => {

@@ -160,18 +160,33 @@ t.test('a full disk fails no batch: the check waits, and goes on', async (t) => 
     refusals += 1;
     throw new RagmillError('storage_full', 'The disk is full.');
   };
+  const waitsMs: number[] = [];
   const clock = {
     ...systemClock,
-    sleep: (_ms: number, signal?: AbortSignal) => systemClock.sleep(1, signal),
+    sleep: (ms: number, signal?: AbortSignal) => {
+      waitsMs.push(ms);
+      return systemClock.sleep(1, signal);
+    },
   };
   const { check } = checkOf(store, { checkRoom, clock, log });
   check.start();
-  await until('it to try again', () => refusals > 2);
+  await until('it to try again', () => refusals > 8);
+  t.same(waitsMs.slice(0, 3), [1_000, 2_000, 4_000], 'each try writes the lines anew: they become rare');
+  t.equal(Math.max(...waitsMs), 30_000, 'but not too rare');
   t.equal((await store.getBatch(id))?.status, 'validating');
   isFull = false;
   await checked(store, id);
   t.match(await store.getBatch(id), { status: 'in_progress', total: 1 });
   await until('the log to say so', () => JSON.stringify(said).includes('works again'));
+
+  waitsMs.length = 0;
+  isFull = true;
+  const next = await batchOf(store, line('a'));
+  check.nudge();
+  await until('the first wait', () => waitsMs.length > 0);
+  t.equal(waitsMs[0], 1_000, 'the next trouble is new');
+  isFull = false;
+  await checked(store, next);
 });
 
 t.test('a file that cannot be checked does not stand in the way of others for ever', async (t) => {

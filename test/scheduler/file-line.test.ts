@@ -79,6 +79,24 @@ t.test('without one the response is what the server said, to the letter', async 
   t.equal(JSON.parse(succeededRecord(line(), forwarded(response, 'yes'), trace).body).answer, 'yes');
 });
 
+t.test('what clients take for the end of a line stands in none', async (t) => {
+  const ends = 'a\u0085b\u2028c\u2029d';
+  const item = line();
+  const named = { ...item, parsed: { ...item.parsed, customId: ends } };
+  for (const success of [
+    forwarded(`{"text":"${ends}"}`),
+    { ...forwarded(''), answer: ends, response: null },
+  ]) {
+    const record = succeededRecord(named, success, trace);
+    const text = read(record);
+    t.notMatch(text, /[\u0085\u2028\u2029]/);
+    t.equal(Buffer.byteLength(text), record.fileBytes);
+    const { custom_id, response } = JSON.parse(text);
+    t.equal(custom_id, ends);
+    t.equal(response.body.text ?? response.body.choices[0].message.content, ends);
+  }
+});
+
 t.test('a refusal is told as the server has told it', async (t) => {
   const error = { code: 'generation_rejected', message: 'no', stage: 'generation' } as const;
   const refusal = { status: 422, body: '{"error":{"code":1.0}}' };
@@ -155,7 +173,7 @@ t.test('its size is known when the record is made, whenever the batch was', asyn
     fc.property(anyRecord, times, (record, createdAt) => {
       const text = read(record, { ...BATCH, createdAt });
       assert.equal(Buffer.byteLength(text), record.fileBytes);
-      assert.equal(text.indexOf('\n'), text.length - 1, 'one line');
+      assert.equal(text.search(/[\n\u0085\u2028\u2029]/), text.length - 1, 'one line');
       const parsed = JSON.parse(text);
       assert.ok((parsed.response === null) !== (parsed.error === null));
     }),

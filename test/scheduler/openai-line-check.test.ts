@@ -6,8 +6,12 @@ import { options } from '../fakes/batch-fixtures.ts';
 
 const messages = [{ role: 'user', content: 'Why?' }];
 
-function checkOf(endpoint: OpenaiEndpoint = '/v1/chat/completions', known: readonly string[] = ['m']) {
-  const check = new OpenaiLineCheck({ endpoint, isUnknownModel: (model) => !known.includes(model) });
+function checkOf(
+  endpoint: OpenaiEndpoint = '/v1/chat/completions',
+  known: readonly string[] = ['m'],
+  model: string | null = null,
+) {
+  const check = new OpenaiLineCheck({ endpoint, model, isUnknownModel: (name) => !known.includes(name) });
   return (line: unknown) =>
     check.check(
       Buffer.isBuffer(line) ? line : Buffer.from(typeof line === 'string' ? line : JSON.stringify(line)),
@@ -24,8 +28,10 @@ t.test('a line that can be run answers its custom_id, and is a line that can be 
     ['/v1/chat/completions', { messages }],
     ['/v1/chat/completions', { messages: [{ role: 'tool', tool_call_id: 'x' }], stream: false }],
     ['/v1/chat/completions', { messages, tools: [], seed: 1, nested }],
+    ['/v1/chat/completions', { messages, stream: null }],
     ['/v1/completions', { prompt: 'Once upon' }],
     ['/v1/completions', { prompt: [1, 2, 3] }],
+    ['/v1/completions', { prompt: 'Once upon', messages: null, stream: null }],
     ['/v1/embeddings', { input: 'text', dimensions: 3 }],
     ['/v1/embeddings', { input: ['one', 'two'] }],
   ];
@@ -66,7 +72,10 @@ t.test('what is wrong with a line has its code and its field', async (t) => {
     [line({ body: { messages: [{ content: 'Why?' }] } }), 'invalid_type', 'body.messages'],
     [line({ body: { messages, stream: true } }), 'streaming_unsupported', 'body.stream'],
     [line({ body: { messages, model: 3 } }), 'invalid_type', 'body.model'],
+    [line({ body: { messages, model: 'm'.repeat(257) } }), 'invalid_type', 'body.model'],
     [line({ body: { messages, deep } }), 'invalid_type', 'body'],
+    [line({ body: { messages, nested: deep.a.a } }), 'invalid_type', 'body'],
+    [line({ extra: deep.a }), 'invalid_type', null],
     [line({ body: { messages, model: 'nobody-has-it' } }), 'model_not_found', 'body.model'],
   ];
   for (const [given, code, param] of cases) {
@@ -94,4 +103,13 @@ t.test('a model that nobody serves is told once, however many lines ask for it',
   const check = checkOf('/v1/chat/completions', []);
   t.match(check(line()), { code: 'model_not_found' });
   t.equal(check(line()), 'a');
+});
+
+t.test('where the lines name no model, that of the options is looked for', async (t) => {
+  const bare = line({ body: { messages } });
+  const check = checkOf('/v1/chat/completions', ['m'], 'gone');
+  t.match(check(bare), { code: 'model_not_found', message: /'gone'/ });
+  t.equal(check(bare), 'a');
+  t.equal(checkOf('/v1/chat/completions', ['m'], 'm')(bare), 'a');
+  t.equal(checkOf('/v1/chat/completions', ['m'], 'gone')(line()), 'a', 'the line has its own');
 });

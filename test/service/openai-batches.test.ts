@@ -252,6 +252,13 @@ t.test('options: defaults, over them those of the metadata, over them those of r
   await client.ended(id);
 });
 
+t.test('metadata come back as they were sent, whatever their keys', async (t) => {
+  const metadata = { 'two\nlines': 'a\nb', '': 'empty', 'größe 🚢': 'ü' };
+  const { id } = await client.run([chatLine('a', 'one')], { metadata });
+  t.same((await client.ended(id)).metadata, metadata);
+  t.same((await service.batch(id)).metadata, metadata);
+});
+
 t.test('what is wrong with a request for a batch is said with its name', async (t) => {
   const { id: input_file_id } = await client.upload([chatLine('a', 'one')]);
   const good = { input_file_id, endpoint: '/v1/chat/completions', completion_window: '24h' };
@@ -265,6 +272,7 @@ t.test('what is wrong with a request for a batch is said with its name', async (
     [{ ...good, metadata: { ['k'.repeat(65)]: 'v' } }, 'metadata', /64/],
     [{ ...good, metadata: { k: 'v'.repeat(513) } }, 'metadata.k', /512/],
     [{ ...good, metadata: { k: 1 } }, 'metadata.k', /string/],
+    [{ ...good, metadata: { 'k\nk': 1 } }, 'metadata.k\nk', /string/],
     [{ ...good, metadata: { top_k: 'many' } }, 'metadata.top_k', /integer/],
     [{ ...good, metadata: { rag_mode: 'on' } }, 'metadata.rag_mode', /retrieve/],
     [{ ...good, metadata: { where: '{"$x":1}' } }, 'metadata.where', /it /],

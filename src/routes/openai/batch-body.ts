@@ -7,6 +7,7 @@ import { OPENAI_ENDPOINTS } from '../../domain/line.ts';
 import { COMPLETION_WINDOW } from '../../domain/options.ts';
 import { RagmillError } from '../../errors.ts';
 import { batchOptionSchema } from '../../scheduler/option-schema.ts';
+import { anyKey } from '../batch-object.ts';
 import { LIFE_SECONDS_MAX, LIFE_SECONDS_MIN } from './lifetime.ts';
 
 export const batchBodySchema = Type.Object(
@@ -18,7 +19,7 @@ export const batchBodySchema = Type.Object(
       description: 'Time for the whole batch, such as `90m`, `24h` or `7d`.',
     }),
     metadata: Type.Optional(
-      Type.Record(Type.String(), Type.String({ maxLength: 512 }), {
+      Type.Record(anyKey, Type.String({ maxLength: 512 }), {
         maxProperties: 16,
         description:
           'Echoed in the batch. Keys that are the name of an option set it: `{"rag_mode":"off","top_k":"3"}`.',

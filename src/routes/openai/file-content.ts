@@ -82,7 +82,7 @@ async function* uploadedBytes(
   }
 }
 
-/** What is there when it is read: whole lines, to the end of the log as the last page found it. */
+/** What is there when the reading begins, in whole lines, and a page more at most: a batch that runs cannot keep it going. */
 async function* resultBytes(
   { batchId, kind }: { readonly batchId: string; readonly kind: ResultFileKind },
   { store, turns, signal }: Reading,
@@ -99,5 +99,6 @@ async function* resultBytes(
     const lines = records.map(({ body, response }) => fileLine(JSON.parse(body), response, batch));
     // While the reader takes its time, the bytes are all that is kept of the page.
     yield Buffer.from(lines.join(''));
+    if (afterSeq >= batch.lastSeq) return;
   }
 }

@@ -10,6 +10,7 @@ import { watchPace } from '../upload-pace.ts';
 import { envelopeRef } from './envelope.ts';
 import { fileRef, toFileObject } from './file-object.ts';
 import { storeFile } from './file-storing.ts';
+import { LIFE_SECONDS_MAX, LIFE_SECONDS_MIN } from './lifetime.ts';
 
 const DESCRIPTION = `A form with the fields \`purpose=batch\` and \`file\`, whose name ends in \`.jsonl\`; and, if it is
 not to be kept for as long as this service keeps files, \`expires_after[anchor]=created_at\` and
@@ -26,11 +27,24 @@ const schema = {
   },
 };
 
+/** For the documentation alone: a form is read part by part, and is never a value to be checked. */
+const form = {
+  type: 'object',
+  required: ['file', 'purpose'],
+  properties: {
+    file: { type: 'string', format: 'binary' },
+    purpose: { type: 'string', enum: ['batch'] },
+    'expires_after[anchor]': { type: 'string', enum: ['created_at'] },
+    'expires_after[seconds]': { type: 'integer', minimum: LIFE_SECONDS_MIN, maximum: LIFE_SECONDS_MAX },
+  },
+};
+const swaggerTransform = ({ url }: { readonly url: string }) => ({ schema: { ...schema, body: form }, url });
+
 export function registerFileUpload(face: FastifyInstance, services: Services): void {
   face.register((scope, _options, done) => {
     // Whatever is no form is refused by name, unread.
     scope.addContentTypeParser('*', (_request, _payload, done) => done(null));
-    scope.post('/files', { schema }, async (request, reply) => {
+    scope.post('/files', { schema, config: { swaggerTransform } }, async (request, reply) => {
       try {
         return await answer(request, services);
       } catch (error) {
