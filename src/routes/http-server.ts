@@ -1,5 +1,6 @@
 // The HTTP face: one Fastify instance with every route, its documentation and its guards.
 
+import { randomBytes } from 'node:crypto';
 import multipart from '@fastify/multipart';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
@@ -52,6 +53,8 @@ const FIELD_BYTES_MAX = 256 * 1024;
 export async function createHttpServer(options: HttpServerOptions): Promise<FastifyInstance> {
   const app = fastify({
     loggerInstance: options.log,
+    // What a client quotes is found in one log only, whatever has started since.
+    genReqId: () => `req_${randomBytes(12).toString('hex')}`,
     logController: new LogController({ disableRequestLogging: true }),
     frameworkErrors: answerBadUrl,
     clientErrorHandler: answerClientError,

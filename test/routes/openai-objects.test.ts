@@ -284,7 +284,7 @@ t.test('Error: every way to go wrong has the envelope, its type and the id of th
     const what = `${init.method ?? 'GET'} ${path}`;
     t.equal(answer.status, status, what);
     t.match(answer.headers.get('content-type'), /^application\/json/);
-    t.ok(answer.headers.get('x-request-id'), what);
+    t.match(answer.headers.get('x-request-id'), /^req_[0-9a-f]{24}$/, what);
     t.same(Object.keys(answer.body), ['error']);
     t.same(Object.keys(answer.body.error as Json), ['message', 'type', 'param', 'code'], what);
     t.match(answer.body.error, { message: /./, type: 'invalid_request_error', ...error }, what);
