@@ -25,6 +25,15 @@ const KILLS: readonly NonNullable<ChaosOrders['kill']>[] = [
   },
   { at: 'statement', holding: 'ALTER TABLE batches ADD COLUMN run', when: 'after', passage: 1 },
   { at: 'statement', holding: 'PRAGMA user_version = 2', when: 'after', passage: 1 },
+  { at: 'statement', holding: 'ALTER TABLE batches ADD COLUMN endpoint', when: 'before', passage: 1 },
+  {
+    at: 'statement',
+    holding: 'ALTER TABLE batches ADD COLUMN endpoint',
+    when: 'during',
+    passage: 1,
+    withinMicroseconds: 20_000,
+  },
+  { at: 'statement', holding: 'PRAGMA user_version = 3', when: 'after', passage: 1 },
   { at: 'statement', holding: 'COMMIT', when: 'during', passage: 1, withinMicroseconds: 3_000 },
 ];
 
