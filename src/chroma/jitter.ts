@@ -2,7 +2,7 @@
 // nothing, so each takes all the others for its neighbours and the rest of the corpus is cut off. Of 2,000 chunks with
 // 1,200 copies of two texts, an index of server vectors lost 15 of 100 questions' nearest chunk and filled at a third of the
 // speed, and one of lexical vectors could not be filled within minutes (`npm run bench:index -- --copies=0.6`). An index is
-// built by chance all the same: a sentence among 1,500 copies of twenty others is out of reach in one build of twenty.
+// built by chance all the same: a sentence among 1,500 copies of twenty others is out of reach in one build of twenty (once, by hand).
 //
 // What a question finds does not depend on it: it lies where questions have zeros, or is far smaller than what two vectors of
 // the same text differ by at most servers.

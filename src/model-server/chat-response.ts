@@ -99,7 +99,7 @@ const TOOL_CALL = modelFailure(
   { code: 'empty_answer', isToolCall: true },
 );
 
-export const DEADLINE_FAILURES = {
+const DEADLINE_FAILURES = {
   total: modelFailure('ambiguous', 'the answer took longer than it may', { code: 'generation_timeout' }),
   first_token: modelFailure('ambiguous', 'the answer did not begin in time', { code: 'generation_timeout' }),
   stall: modelFailure('ambiguous', 'the answer stopped arriving', { code: 'generation_stalled' }),

@@ -32,6 +32,11 @@ export class WholeAnswer {
     else this.#text += this.#decoder.decode(bytes, { stream: true });
   }
 
+  /** How the server has refused a request in OpenAI's shape, with what it said; null: it has not. `nowMs` as below. */
+  refusal(nowMs: number): ModelFailure | null {
+    return this.#refusal?.refusal(this.#apiKey, nowMs) ?? null;
+  }
+
   /**
    * What went wrong; null: the server has answered, in more or fewer bytes than wanted. `nowMs` is wall-clock time, for a
    * Retry-After that names a date; `late` says what a deadline means here.

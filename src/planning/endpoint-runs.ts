@@ -57,9 +57,7 @@ export class EndpointRuns<Line> {
     const endpoint = this.#endpoint(name);
     if (endpoint.run.isEmpty) this.#stealFor(endpoint.run);
     const { leaders } = endpoint;
-    const next = isLeaderFirst
-      ? endpoint.run.take(({ root }) => root !== null && leaders.isBeingRead(root))
-      : endpoint.run.take();
+    const next = endpoint.run.take(({ root }) => root !== null && leaders.isBeingRead(root));
     if (!next) return null;
     const { root } = next.group;
     endpoint.lastRoot = root;

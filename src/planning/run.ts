@@ -77,7 +77,7 @@ export class Run<Line> {
    * The next line; null: the run is done. It is of the first group that is not held back, and where the next ones all
    * are, of the first: nobody is to be idle for the sake of order.
    */
-  take(isHeldBack: (group: Group<Line>) => boolean = () => false): NextLine<Line> | null {
+  take(isHeldBack: (group: Group<Line>) => boolean): NextLine<Line> | null {
     const open = this.#openGroup(isHeldBack);
     const planned = open?.group.lines[open.taken];
     if (!open || !planned) return null;

@@ -7,6 +7,7 @@ import type { Batch } from '../domain/batch.ts';
 import { RagmillError } from '../errors.ts';
 import type { Store } from '../store/store.ts';
 import { batchRef, toBatchObject } from './batch-object.ts';
+import { listOf, listSchema } from './list.ts';
 import { problemRef } from './problem.ts';
 import type { Services } from './services.ts';
 
@@ -22,13 +23,7 @@ export const batchListQuery = Type.Object(
   { additionalProperties: false },
 );
 
-export const batchList = Type.Object({
-  object: Type.Literal('list'),
-  data: Type.Array(batchRef),
-  first_id: Type.Union([Type.String(), Type.Null()]),
-  last_id: Type.Union([Type.String(), Type.Null()]),
-  has_more: Type.Boolean(),
-});
+export const batchList = listSchema(batchRef);
 
 export function registerBatches(app: FastifyInstance, services: Services): void {
   const routes = app.withTypeProvider<TypeBoxTypeProvider>();
@@ -45,14 +40,10 @@ export function registerBatches(app: FastifyInstance, services: Services): void 
     async (request) => {
       const { after, limit } = request.query;
       const { batches, hasMore } = await services.store.listBatches({ after: after ?? null, limit });
-      const data = batches.map((batch) => toBatchObject(batch, services));
-      return {
-        object: 'list',
-        data,
-        first_id: data[0]?.id ?? null,
-        last_id: data.at(-1)?.id ?? null,
-        has_more: hasMore,
-      };
+      return listOf(
+        batches.map((batch) => toBatchObject(batch, services)),
+        hasMore,
+      );
     },
   );
 

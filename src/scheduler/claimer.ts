@@ -98,8 +98,7 @@ export class Claimer {
           continue;
         }
         this.#lastBatchId = batch.id;
-        if (this.#options.onClaimed(claimed, batch)) continue;
-        exhausted.add(batch);
+        if (!this.#options.onClaimed(claimed, batch)) exhausted.add(batch);
       }
     }
   }

@@ -11,6 +11,7 @@ import { whereProblem } from '../domain/where.ts';
 import type { ErrorCode } from '../errors.ts';
 import { hasInexactNumbers, parseExactly } from '../generation/exact-numbers.ts';
 import { templateProblem } from '../generation/template.ts';
+import { CUSTOM_ID_CHARACTERS_MAX, isDeeperThan, NESTING_MAX } from './line-limits.ts';
 import { overlayRequestOptions, requestOptionSchema, type WireRequestOptions } from './option-schema.ts';
 
 export interface ParsedLine {
@@ -40,7 +41,7 @@ export class BadLine {
 
 type OpenaiRequest = Extract<LineRequest, { shape: 'openai' }>;
 
-const customIdSchema = Type.String({ minLength: 1, maxLength: 256 });
+const customIdSchema = Type.String({ minLength: 1, maxLength: CUSTOM_ID_CHARACTERS_MAX });
 
 const nativeLineSchema = Type.Object({
   custom_id: customIdSchema,
@@ -89,8 +90,6 @@ const customIdRule = Compile(customIdSchema);
 const nativeLine = Compile(nativeLineSchema);
 const openaiLine = Compile(openaiLineSchema);
 const openedLine = Compile(openedLineSchema);
-/** Deeper values can be read but not written again: JSON.stringify and structured clones recurse. */
-const NESTING_MAX = 100;
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 /** Opens the raw bytes of one line of a batch, without its newline, whichever face has let it in. */
@@ -218,11 +217,6 @@ function lastUserText(messages: unknown): string | null {
         .join('\n')
     : content;
   return typeof text === 'string' && text.trim() !== '' ? text : null;
-}
-
-function isDeeperThan(levels: number, value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  return levels === 0 || Object.values(value).some((part) => isDeeperThan(levels - 1, part));
 }
 
 /** The first thing that is wrong, with the name of its field. */

@@ -2,7 +2,10 @@
 // the codes that OpenAI has for it. Whether a body makes sense beyond that, the model server says.
 
 import { CHAT_COMPLETIONS, OPENAI_ENDPOINTS, type OpenaiEndpoint } from '../domain/line.ts';
+import { isRecord } from '../model-server/server-words.ts';
 import type { LineFault } from './line-intake.ts';
+import { CUSTOM_ID_CHARACTERS_MAX, isDeeperThan, NESTING_MAX } from './line-limits.ts';
+import { MODEL_CHARACTERS_MAX } from './option-schema.ts';
 
 interface LineCheckOptions {
   readonly endpoint: OpenaiEndpoint;
@@ -13,12 +16,6 @@ interface LineCheckOptions {
 }
 
 type Fields = Readonly<Record<string, unknown>>;
-
-const CUSTOM_ID_CHARACTERS_MAX = 256;
-/** As for the option. What is wrong with a line repeats the name, and must not grow with the file. */
-const MODEL_CHARACTERS_MAX = 256;
-/** As for lines of ragmill's own: deeper values can be read but not written again. */
-const NESTING_MAX = 100;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
@@ -65,7 +62,7 @@ export class OpenaiLineCheck {
         'url',
       );
     }
-    return isObject(body) ? null : fault('invalid_type', 'The body must be a JSON object.', 'body');
+    return isRecord(body) ? null : fault('invalid_type', 'The body must be a JSON object.', 'body');
   }
 
   #inside(body: Fields): LineFault | null {
@@ -97,7 +94,7 @@ export class OpenaiLineCheck {
 function readObject(bytes: Uint8Array): Fields | null {
   try {
     const value: unknown = JSON.parse(utf8.decode(bytes));
-    return isObject(value) ? value : null;
+    return isRecord(value) ? value : null;
   } catch {
     return null;
   }
@@ -132,24 +129,16 @@ const INPUTS: Readonly<Record<OpenaiEndpoint, string>> = {
 };
 
 function isMessage(value: unknown): boolean {
-  return isObject(value) && typeof value.role === 'string' && value.role !== '';
+  return isRecord(value) && typeof value.role === 'string' && value.role !== '';
 }
 
+/** What is wrong with a line repeats the name, and must not grow with the file. */
 function isModelName(value: unknown): value is string {
   return typeof value === 'string' && value !== '' && value.length <= MODEL_CHARACTERS_MAX;
 }
 
 function isMissing(value: unknown): boolean {
   return value === undefined || value === null;
-}
-
-function isObject(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function isDeeperThan(levels: number, value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  return levels === 0 || Object.values(value).some((part) => isDeeperThan(levels - 1, part));
 }
 
 function missingParameter(param: string): LineFault {

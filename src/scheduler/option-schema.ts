@@ -9,6 +9,8 @@ import type { Where } from '../domain/where.ts';
 import { RagmillError } from '../errors.ts';
 import { templateProblem } from '../generation/template.ts';
 
+export const MODEL_CHARACTERS_MAX = 256;
+
 const whereSchema = Type.Unsafe<Where>({
   type: 'object',
   additionalProperties: true,
@@ -42,7 +44,11 @@ export const requestOptionSchema = Type.Object({
     }),
   ),
   model: Type.Optional(
-    Type.String({ minLength: 1, maxLength: 256, description: "Default: the endpoint's own chat model." }),
+    Type.String({
+      minLength: 1,
+      maxLength: MODEL_CHARACTERS_MAX,
+      description: "Default: the endpoint's own chat model.",
+    }),
   ),
   max_tokens: Type.Optional(
     Type.Integer({ minimum: 1, maximum: 1_000_000, description: 'Most tokens of an answer. Default 1024.' }),

@@ -30,6 +30,10 @@ const CHUNKS_IN_FLIGHT = 4;
 /** Chunks of at most 1 MiB between two looks at the room that is left. */
 const CHUNKS_PER_ROOM_CHECK = 8;
 
+export function newBatchId(): string {
+  return `batch_${randomBytes(12).toString('hex')}`;
+}
+
 export class Upload {
   readonly id: string;
   readonly #settings: UploadSettings;
@@ -38,7 +42,7 @@ export class Upload {
   #writes: Promise<void>[] = [];
 
   private constructor(settings: UploadSettings, isHashed: boolean) {
-    this.id = `batch_${randomBytes(12).toString('hex')}`;
+    this.id = newBatchId();
     this.#settings = settings;
     this.#intake = new LineIntake({ limits: settings.limits, check: checkLine, isHashed });
   }

@@ -1,14 +1,15 @@
 // Batches as OpenAI has them: made of a file, listed, shown and cancelled.
 
-import { randomBytes } from 'node:crypto';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { FastifyInstance } from 'fastify';
 import type { Batch } from '../../domain/batch.ts';
 import { isTerminal } from '../../domain/batch-status.ts';
 import { RagmillError } from '../../errors.ts';
+import { newBatchId } from '../../scheduler/upload.ts';
 import { batchRef, toBatchObject } from '../batch-object.ts';
 import { batchList, batchListQuery, batchParams } from '../batches.ts';
 import { acceptAnyBody, acceptJsonBody } from '../bodies.ts';
+import { listOf } from '../list.ts';
 import type { Services } from '../services.ts';
 import { type BatchBody, batchBodySchema, readBatchBody } from './batch-body.ts';
 import { optionsOf } from './batch-options.ts';
@@ -48,9 +49,10 @@ function registerReading(scope: FastifyInstance, services: Services): void {
     },
     async ({ query: { after, limit } }) => {
       const { batches, hasMore } = await listBatches({ after: after ?? null, limit }, services);
-      const data = batches.map((batch) => toOpenaiBatch(batch, services));
-      const [first_id, last_id] = [data[0]?.id ?? null, data.at(-1)?.id ?? null];
-      return { object: 'list' as const, data, first_id, last_id, has_more: hasMore };
+      return listOf(
+        batches.map((batch) => toOpenaiBatch(batch, services)),
+        hasMore,
+      );
     },
   );
   const response = { 200: batchRef, 404: envelopeRef };
@@ -118,7 +120,7 @@ async function create(body: BatchBody, services: Services): Promise<Batch> {
     );
   }
   await checkUploadRoom();
-  const id = `batch_${randomBytes(12).toString('hex')}`;
+  const id = newBatchId();
   const outputLifeSeconds = life?.seconds ?? null;
   try {
     return await store.createFileBatch(id, {

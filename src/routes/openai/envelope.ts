@@ -5,8 +5,6 @@ import { Type } from 'typebox';
 import { RagmillError } from '../../errors.ts';
 import { retryAfterSeconds, toRagmillError } from '../problem.ts';
 
-const nullableText = Type.Union([Type.String(), Type.Null()]);
-
 export const envelopeSchema = Type.Object(
   {
     error: Type.Object({
@@ -15,7 +13,7 @@ export const envelopeSchema = Type.Object(
       param: Type.Union([Type.String(), Type.Null()], {
         description: 'The field that is wrong, if it is one.',
       }),
-      code: nullableText,
+      code: Type.Union([Type.String(), Type.Null()]),
     }),
   },
   { $id: 'OpenaiError', title: 'OpenaiError' },

@@ -6,6 +6,7 @@ import { type Static, Type } from 'typebox';
 import type { FilePurpose, StoredFile } from '../../domain/file.ts';
 import { RagmillError } from '../../errors.ts';
 import { acceptAnyBody } from '../bodies.ts';
+import { listOf, listSchema } from '../list.ts';
 import type { Services } from '../services.ts';
 import { envelopeRef } from './envelope.ts';
 import { fileRef, toFileObject } from './file-object.ts';
@@ -21,15 +22,7 @@ const listQuery = Type.Object({
   order: Type.Enum(['asc', 'desc'], { default: 'desc', description: 'By creation.' }),
 });
 
-const nullableText = Type.Union([Type.String(), Type.Null()]);
-
-const fileList = Type.Object({
-  object: Type.Literal('list'),
-  data: Type.Array(fileRef),
-  first_id: nullableText,
-  last_id: nullableText,
-  has_more: Type.Boolean(),
-});
+const fileList = listSchema(fileRef);
 
 const deletedFile = Type.Object({
   id: Type.String(),
@@ -56,9 +49,7 @@ export function registerFiles(scope: FastifyInstance, services: Services): void 
     },
     async (request) => {
       const { files, hasMore } = await listFiles(request.query, services);
-      const data = files.map(toFileObject);
-      const [first_id, last_id] = [data[0]?.id ?? null, data.at(-1)?.id ?? null];
-      return { object: 'list' as const, data, first_id, last_id, has_more: hasMore };
+      return listOf(files.map(toFileObject), hasMore);
     },
   );
 
