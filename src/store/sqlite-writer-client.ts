@@ -1,5 +1,6 @@
 // The main thread's end of the writing thread: calls in, promises out. What is called in one turn of the loop goes in one
-// message, and so into one transaction.
+// message, and so into one transaction. What lines call one by one waits a moment for others, if the last message is fresh:
+// most of a commit's work is the same for one line as for fifty.
 
 import { Worker } from 'node:worker_threads';
 import { RagmillError } from '../errors.ts';
@@ -11,6 +12,11 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
+/** What each line calls. A call of another kind goes at once, and takes along what waits. */
+const GATHERED: ReadonlySet<WriterMethod> = new Set(['markStarted', 'appendRecords']);
+/** Between a message and the next one for calls of these kinds, at least; who comes later does not wait. */
+const GATHERING_MS = 5;
+
 const THREAD_ENDED = 'The writing thread of the store has ended.';
 
 export class SqliteWriterClient {
@@ -19,6 +25,11 @@ export class SqliteWriterClient {
   readonly #ended: Promise<void>;
   readonly #died = Promise.withResolvers<Error>();
   #outbox: WriterCall[] = [];
+  #postedAtMs = Number.NEGATIVE_INFINITY;
+  /** For the outbox, if what is in it waits for more. */
+  #gathering: NodeJS.Timeout | null = null;
+  /** The outbox goes at the end of this turn of the loop. */
+  #isLeaving = false;
   #lastId = 0;
   #isClosed = false;
   #hasEnded = false;
@@ -62,7 +73,7 @@ export class SqliteWriterClient {
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject });
       this.#outbox.push({ id, method, values });
-      if (this.#outbox.length === 1) setImmediate(() => this.#post());
+      this.#postWithin(GATHERED.has(method) ? this.#postedAtMs + GATHERING_MS - performance.now() : 0);
     });
   }
 
@@ -76,7 +87,20 @@ export class SqliteWriterClient {
     await this.#ended;
   }
 
+  #postWithin(waitMs: number): void {
+    if (this.#isLeaving) return;
+    if (waitMs > 0) this.#gathering ??= setTimeout(() => this.#post(), waitMs);
+    else {
+      this.#isLeaving = true;
+      setImmediate(() => this.#post());
+    }
+  }
+
   #post(): void {
+    clearTimeout(this.#gathering ?? undefined);
+    this.#gathering = null;
+    this.#isLeaving = false;
+    this.#postedAtMs = performance.now();
     if (this.#outbox.length > 0 && !this.#hasEnded) this.#worker.postMessage(this.#outbox);
     this.#outbox = [];
   }
