@@ -36,7 +36,7 @@ const VECTORS_A_CALL = 64;
 const CHROMA_CALLS = 2;
 /** Times the processor time of the bare loop. */
 const RATIO_MAX = 3;
-/** Until no more than a little of the code is still being compiled anew. */
+/** Until most of what a line passes through is compiled. */
 const WARM_UP_LINES = 120_000;
 /** Files that the bare loop answers while the service answers one: what lasts less than a second is measured badly. */
 const BARE_FILES = 4;
