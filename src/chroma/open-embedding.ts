@@ -28,7 +28,12 @@ export interface OpenEmbeddingOptions {
  * busy cores: all of exact search's first five are found, at 350 to 430 questions per second. With Chroma's defaults
  * (100, 100, 16): .997 and .969, at 720 to 870. With 200 clusters among them both find all.
  */
-const serverIndex = { space: 'cosine', ef_search: 200, ef_construction: 200, max_neighbors: 32 } as const;
+export const serverIndex = {
+  space: 'cosine',
+  ef_search: 200,
+  ef_construction: 200,
+  max_neighbors: 32,
+} as const;
 
 /** What it opens is closed with `opened`. Asks nobody yet: the first to ask is createEmbedder(). */
 export function openEmbedding(options: OpenEmbeddingOptions, opened: AsyncDisposableStack): Embedding {

@@ -109,6 +109,8 @@ t.test('batches that wait already are checked at the start, oldest first', async
   const { check } = checkOf(store);
   check.start();
   await checked(store, second);
+  // A commit is seen by those who look before those who watch are told of it.
+  await until('the end to be told', () => order.includes(second));
   for (const stop of unwatch) stop();
   t.equal((await store.getBatch(first))?.total, 1);
   t.match(await store.getBatch(second), {
