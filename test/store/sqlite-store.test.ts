@@ -63,6 +63,27 @@ t.test('a data folder that cannot be made says so', async (t) => {
   });
 });
 
+t.test(
+  'records that wait for others to share their commit go with the next operation, and with the end',
+  async (t) => {
+    const { store } = await openScratch(t);
+    await store.beginUpload('a', null);
+    await store.appendChunk('a', chunk(0, 1, 2));
+    await store.commitUpload('a', { options, metadata: null, inputBytes: 1, requestHash: null });
+    const claimed = await store.claimChunk('a');
+    if (!claimed) throw new Error('nothing to claim');
+    const stored: number[] = [];
+    const append = (line: number) =>
+      void store.appendRecords(claimed.lease, [record(line)], new Map()).then(() => stored.push(line));
+    append(1);
+    t.equal(await store.claimChunk('a'), null);
+    t.same(stored, [1]);
+    append(2);
+    await store.close();
+    t.same(stored, [1, 2]);
+  },
+);
+
 t.test('what was stored is there after a restart; leases and broken-off uploads are not', async (t) => {
   const dataDir = scratchFolder(t);
   const clock = new ManualClock();
