@@ -9,7 +9,7 @@ import { RagmillError } from '../errors.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Store } from '../store/store.ts';
 import type { Clock } from '../time.ts';
-import { ChunkBuilder } from './chunk-builder.ts';
+import { ChunkWriter } from './chunk-writer.ts';
 import { LISTED_PROBLEMS, LineIntake, type UploadLimits } from './line-intake.ts';
 import { OpenaiLineCheck } from './openai-line-check.ts';
 import type { SchedulerLog } from './record-writer.ts';
@@ -35,9 +35,6 @@ const RETRY_INTERVAL_MAX_MS = 30_000;
 
 /** What nobody expected is the file's own trouble when it comes again. */
 const UNEXPECTED_TRIES = 3;
-
-/** Chunks of at most 1 MiB between two looks at the room that is left. */
-const CHUNKS_PER_ROOM_CHECK = 8;
 
 export class FileCheck {
   readonly #options: FileCheckOptions;
@@ -154,12 +151,12 @@ export class FileCheck {
       check: (bytes) => lineCheck.check(bytes),
       isHashed: false,
     });
-    const chunks = new CheckedChunks(this.#options, batch.id);
+    const chunks = new ChunkWriter({ ...this.#options, batchId: batch.id });
     const errors: ValidationError[] = [];
     try {
       await intake.read(this.#pieces(batch.id, fileId, intake), (number, bytes) =>
         // Of a batch that is going to fail nothing is kept.
-        intake.badLines > 0 ? undefined : chunks.add(number, bytes),
+        intake.badLines > 0 ? undefined : chunks.add(number, bytes, null),
       );
       if (intake.lines === 0) errors.push(EMPTY_FILE);
       else if (intake.badLines === 0) await chunks.end();
@@ -180,34 +177,6 @@ export class FileCheck {
       if (piece === null) return;
       yield piece;
     }
-  }
-}
-
-/** The lines of a file on their way into the store. */
-class CheckedChunks {
-  readonly #options: Pick<FileCheckOptions, 'store' | 'checkRoom'>;
-  readonly #batchId: string;
-  readonly #chunks = new ChunkBuilder();
-
-  constructor(options: Pick<FileCheckOptions, 'store' | 'checkRoom'>, batchId: string) {
-    this.#options = options;
-    this.#batchId = batchId;
-  }
-
-  add(number: number, bytes: Buffer): Promise<void> | undefined {
-    const chunk = this.#chunks.add(number, bytes, null);
-    return chunk ? this.#store(chunk) : undefined;
-  }
-
-  async end(): Promise<void> {
-    const last = this.#chunks.flush();
-    if (last) await this.#store(last);
-  }
-
-  async #store(chunk: Parameters<Store['appendChunk']>[1]): Promise<void> {
-    const { store, checkRoom } = this.#options;
-    if (chunk.number % CHUNKS_PER_ROOM_CHECK === 0) await checkRoom();
-    await store.appendChunk(this.#batchId, chunk);
   }
 }
 

@@ -3,10 +3,9 @@
 
 import { randomBytes } from 'node:crypto';
 import type { Batch } from '../domain/batch.ts';
-import type { NewChunk } from '../domain/chunk.ts';
 import type { BatchOptions } from '../domain/options.ts';
 import type { Store, UploadStart } from '../store/store.ts';
-import { ChunkBuilder } from './chunk-builder.ts';
+import { ChunkWriter } from './chunk-writer.ts';
 import { LineIntake, type UploadLimits } from './line-intake.ts';
 import { checkLine } from './line-parser.ts';
 
@@ -24,12 +23,6 @@ export interface UploadMaking {
   readonly given: Readonly<Record<string, unknown>>;
 }
 
-/** Chunks on their way to the disk at a time: enough to overlap, few enough to bound memory. */
-const CHUNKS_IN_FLIGHT = 4;
-
-/** Chunks of at most 1 MiB between two looks at the room that is left. */
-const CHUNKS_PER_ROOM_CHECK = 8;
-
 export function newBatchId(): string {
   return `batch_${randomBytes(12).toString('hex')}`;
 }
@@ -38,13 +31,13 @@ export class Upload {
   readonly id: string;
   readonly #settings: UploadSettings;
   readonly #intake: LineIntake;
-  readonly #chunks = new ChunkBuilder();
-  #writes: Promise<void>[] = [];
+  readonly #chunks: ChunkWriter;
 
   private constructor(settings: UploadSettings, isHashed: boolean) {
     this.id = newBatchId();
     this.#settings = settings;
     this.#intake = new LineIntake({ limits: settings.limits, check: checkLine, isHashed });
+    this.#chunks = new ChunkWriter({ ...settings, batchId: this.id });
   }
 
   /** Answers the upload, or what its key stands for already. */
@@ -66,13 +59,8 @@ export class Upload {
 
   /** Takes the whole file. Throws `too_large` over a limit, and whatever the source throws. */
   async receive(source: AsyncIterable<Buffer>): Promise<void> {
-    await this.#intake.read(source, (number, bytes, problem) => {
-      const chunk = this.#chunks.add(number, bytes, problem);
-      return chunk ? this.#write(chunk) : undefined;
-    });
-    const last = this.#chunks.flush();
-    if (last) await this.#write(last);
-    await Promise.all(this.#writes);
+    await this.#intake.read(source, (number, bytes, problem) => this.#chunks.add(number, bytes, problem));
+    await this.#chunks.end();
   }
 
   /** Makes it a batch. Throws `empty_upload`, or `invalid_lines` when its lines cannot be run. */
@@ -86,16 +74,7 @@ export class Upload {
   }
 
   async abandon(): Promise<void> {
-    await Promise.allSettled(this.#writes);
+    await this.#chunks.settled();
     await this.#settings.store.abandonUpload(this.id);
-  }
-
-  async #write(chunk: NewChunk): Promise<void> {
-    const write = this.#settings.store.appendChunk(this.id, chunk);
-    // A failed write is met where it is awaited; until then it must not count as unhandled.
-    write.catch(() => {});
-    this.#writes.push(write);
-    if (this.#writes.length >= CHUNKS_IN_FLIGHT) await this.#writes.shift();
-    if (chunk.number % CHUNKS_PER_ROOM_CHECK === CHUNKS_PER_ROOM_CHECK - 1) await this.#settings.checkRoom();
   }
 }
