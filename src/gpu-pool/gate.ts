@@ -6,6 +6,7 @@
 //      others may have answers to make without end.
 
 import PQueue from 'p-queue';
+import { Bag, type BagMember } from '../bag.ts';
 import type { CallStage } from '../domain/call-stage.ts';
 import type { Clock } from '../time.ts';
 
@@ -20,6 +21,11 @@ export interface GateRequest {
   readonly stage: CallStage;
 }
 
+interface WaitingRequest extends BagMember, GateRequest {
+  /** Hands it back. */
+  readonly release: () => void;
+}
+
 export const NOT_SENT: NotSent = { kind: 'not_sent' };
 
 export class Gate {
@@ -27,8 +33,7 @@ export class Gate {
   tokensMax: number | null = null;
   readonly #clock: Clock;
   readonly #queue: PQueue;
-  /** Hand back the requests that wait. */
-  readonly #waiting = new Map<() => void, GateRequest>();
+  readonly #waiting = new Bag<WaitingRequest>();
   /** The pause that an overloaded server asked for; null: none now. */
   #pause: AbortController | null = null;
   #tokens = 0;
@@ -129,10 +134,10 @@ export class Gate {
 
   #enqueue<Ending>(send: () => Promise<Ending>, request: GateRequest): Promise<Ending | NotSent> {
     return new Promise((resolve, reject) => {
-      const release = () => resolve(NOT_SENT);
-      this.#waiting.set(release, request);
+      const waiting = { ...request, release: () => resolve(NOT_SENT), place: -1 };
+      this.#waiting.add(waiting);
       const start = () => {
-        this.#waiting.delete(release);
+        this.#waiting.remove(waiting);
         return send();
       };
       this.#queue.add(start, { priority: this.#priorityOf(request) }).then(resolve, reject);
@@ -141,8 +146,10 @@ export class Gate {
 
   /** Hands back what waits; what is in flight goes on. */
   releaseWaiting(): void {
-    for (const release of this.#waiting.keys()) release();
-    this.#waiting.clear();
+    for (const waiting of this.#waiting.members) {
+      this.#waiting.remove(waiting);
+      waiting.release();
+    }
     this.#queue.clear();
   }
 
@@ -161,7 +168,7 @@ export class Gate {
   #takes(requestsMax: number, { tokens, stage }: GateRequest): boolean {
     let ahead = this.inFlight + this.waiting;
     let tokensAhead = this.#tokens;
-    for (const waiting of stage === 'generation' ? this.#waiting.values() : []) {
+    for (const waiting of stage === 'generation' ? this.#waiting : []) {
       if (waiting.stage === 'generation') continue;
       ahead -= 1;
       tokensAhead -= waiting.tokens;

@@ -8,6 +8,7 @@
 //    silence is then measured afresh, once. The deadline of the whole call knows no such mercy.
 
 import { setImmediate as pollTurn } from 'node:timers/promises';
+import { Bag, type BagMember } from '../bag.ts';
 import type { Clock } from '../time.ts';
 
 export interface DeadlineLimits {
@@ -27,11 +28,9 @@ const TIMER_MAX_MS = 2 ** 31 - 1;
 /** Made once: without a reason of its own, every abort() would make an exception and its stack trace. */
 const WOKEN = new Error('the timer is set anew');
 
-interface Watched {
+interface Watched extends BagMember {
   readonly watch: DeadlineWatch;
   readonly onPassed: (passed: DeadlineName) => void;
-  /** Its index in the list; -1: it has left. */
-  place: number;
 }
 
 /** Ends a watch. */
@@ -40,8 +39,7 @@ export type Unwatch = () => void;
 /** The watches over all calls of one client. */
 export class Deadlines {
   readonly #clock: Clock;
-  /** A list, in no order: a Map that much goes through keeps what it had alive in tables that only a full collection frees. */
-  readonly #watched: Watched[] = [];
+  readonly #watched = new Bag<Watched>();
   /** null while nothing is watched. */
   #timer: { readonly controller: AbortController; readonly wakeAtMs: number } | null = null;
 
@@ -51,24 +49,13 @@ export class Deadlines {
 
   /** Calls back once, when one of its deadlines has passed, unless its watch ends before. */
   watch(watch: DeadlineWatch, onPassed: (passed: DeadlineName) => void): Unwatch {
-    const watched = { watch, onPassed, place: this.#watched.length };
-    this.#watched.push(watched);
+    const watched = { watch, onPassed, place: -1 };
+    this.#watched.add(watched);
     if (this.#timer === null || watch.lookAtMs < this.#timer.wakeAtMs) this.#sleepUntil(watch.lookAtMs);
     return () => {
-      this.#remove(watched);
-      if (this.#watched.length === 0) this.#stop();
+      this.#watched.remove(watched);
+      if (this.#watched.size === 0) this.#stop();
     };
-  }
-
-  /** The last one takes its place. */
-  #remove(watched: Watched): void {
-    if (watched.place < 0) return;
-    const last = this.#watched.pop();
-    if (last !== undefined && last !== watched) {
-      last.place = watched.place;
-      this.#watched[watched.place] = last;
-    }
-    watched.place = -1;
   }
 
   #stop(): void {
@@ -90,15 +77,15 @@ export class Deadlines {
   async #look(signal: AbortSignal): Promise<void> {
     await pollTurn();
     if (signal.aborted) return;
-    for (const watched of [...this.#watched]) {
+    for (const watched of this.#watched.members) {
       // What happens to one may end others, and begin new ones.
       if (watched.place < 0) continue;
       const passed = watched.watch.look();
       if (passed === null) continue;
-      this.#remove(watched);
+      this.#watched.remove(watched);
       watched.onPassed(passed);
     }
-    if (this.#watched.length === 0) return this.#stop();
+    if (this.#watched.size === 0) return this.#stop();
     let wakeAtMs = Number.POSITIVE_INFINITY;
     for (const { watch } of this.#watched) wakeAtMs = Math.min(wakeAtMs, watch.lookAtMs);
     this.#sleepUntil(wakeAtMs);

@@ -1,6 +1,7 @@
 // The calls in flight: usually one a line and stage, two while a line is hedged. Which of them is the last decides who has
 // the say over the line.
 
+import { Bag, type BagMember } from '../bag.ts';
 import type { CallStage } from '../domain/call-stage.ts';
 import type { TaskCancel } from '../generation/task-cancel.ts';
 import type { Endpoint } from '../gpu-pool/endpoint.ts';
@@ -14,7 +15,7 @@ export interface CallTrace {
 }
 
 /** One call of a line to an endpoint, from the moment it goes to the gate. */
-export interface Call {
+export interface Call extends BagMember {
   readonly work: Work;
   /** The stage that it is made for: the line may be in its next one by the time it ends. */
   readonly stage: CallStage;
@@ -29,13 +30,10 @@ export interface Call {
   trace: CallTrace;
   /** When it left, in monotonic milliseconds; null: not yet. */
   sentAtMs: number | null;
-  /** Where it stands among those in flight. */
-  place: number;
 }
 
-/** A list, in no order: a Map that much goes through keeps what it had alive in tables that only a full collection frees. */
 export class Calls {
-  readonly #inFlight: Call[] = [];
+  readonly #inFlight = new Bag<Call>();
   #lines = 0;
 
   /** Lines with a call in flight. */
@@ -44,18 +42,14 @@ export class Calls {
   }
 
   add(call: Call): void {
-    call.place = this.#inFlight.push(call) - 1;
+    this.#inFlight.add(call);
     call.state.callsInFlight += 1;
     if (call.state.callsInFlight === 1) this.#lines += 1;
   }
 
   /** The call has ended. Answers whether it was the last of its line and stage. */
   remove(call: Call): boolean {
-    const last = this.#inFlight.pop();
-    if (last !== undefined && last !== call) {
-      last.place = call.place;
-      this.#inFlight[call.place] = last;
-    }
+    this.#inFlight.remove(call);
     call.state.callsInFlight -= 1;
     if (call.state.callsInFlight > 0) return false;
     this.#lines -= 1;
@@ -64,17 +58,17 @@ export class Calls {
 
   othersOf(call: Call): Call[] {
     if (call.state.callsInFlight === 0) return [];
-    return this.#inFlight.filter((other) => other !== call && other.state === call.state);
+    return this.#inFlight.members.filter((other) => other !== call && other.state === call.state);
   }
 
   /** Of lines of the chunk. */
   of(chunk: LeasedChunk): Call[] {
-    return this.#inFlight.filter(({ work }) => work.chunk === chunk);
+    return this.#inFlight.members.filter(({ work }) => work.chunk === chunk);
   }
 
   /** Calls that a line waits for and has but one of, the longest in flight first. */
   get single(): Call[] {
-    return this.#inFlight
+    return this.#inFlight.members
       .filter(({ sentAtMs, state }) => state.callsInFlight === 1 && sentAtMs !== null && !state.isAnswered)
       .sort((a, b) => (a.sentAtMs ?? 0) - (b.sentAtMs ?? 0));
   }
