@@ -22,9 +22,17 @@ export class ChunkWriter {
   readonly #options: ChunkWriterOptions;
   readonly #chunks = new ChunkBuilder();
   #writes: Promise<void>[] = [];
+  /** Chunks that may go before the next look at the room that is left. */
+  #unlooked = 0;
 
   constructor(options: ChunkWriterOptions) {
     this.#options = options;
+  }
+
+  /** Looks at the room that is left before there is anything to write, for the first chunks. Throws what the look throws. */
+  async checkRoom(): Promise<void> {
+    await this.#options.checkRoom();
+    this.#unlooked = CHUNKS_PER_ROOM_CHECK;
   }
 
   /** Takes a line; what it answers is to be awaited before the next. Throws what checkRoom and the store throw. */
@@ -46,8 +54,9 @@ export class ChunkWriter {
   }
 
   async #write(chunk: NewChunk): Promise<void> {
-    const { store, checkRoom, batchId } = this.#options;
-    if (chunk.number % CHUNKS_PER_ROOM_CHECK === 0) await checkRoom();
+    const { store, batchId } = this.#options;
+    if (this.#unlooked === 0) await this.checkRoom();
+    this.#unlooked -= 1;
     const write = store.appendChunk(batchId, chunk);
     // A failed write is met where it is awaited; until then it must not count as unhandled.
     write.catch(() => {});

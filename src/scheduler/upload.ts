@@ -49,7 +49,7 @@ export class Upload {
     const start = await settings.store.beginUpload(upload.id, idempotencyKey);
     if (start.kind !== 'begun') return start;
     try {
-      await settings.checkRoom();
+      await upload.#chunks.checkRoom();
     } catch (error) {
       await upload.abandon();
       throw error;

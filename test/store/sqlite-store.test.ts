@@ -3,6 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import t, { type Test } from 'tap';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { chunk, options, record } from '../fakes/batch-fixtures.ts';
@@ -62,6 +64,29 @@ t.test('a data folder that cannot be made says so', async (t) => {
     code: 'data_dir_unusable',
   });
 });
+
+t.test(
+  'records and marks that come soon after a message share one, whatever turn they come in',
+  async (t) => {
+    const { store } = await openScratch(t);
+    await store.beginUpload('a', null);
+    await store.appendChunk('a', chunk(0, 1, 3));
+    await store.commitUpload('a', { options, metadata: null, inputBytes: 1, requestHash: null });
+    // Soon, however busy the machine is.
+    t.intercept(performance, 'now', { value: () => 1 });
+    const claimed = await store.claimChunk('a');
+    if (!claimed) throw new Error('nothing to claim');
+    const messages = t.capture(Worker.prototype, 'postMessage', Worker.prototype.postMessage);
+    const answers: Promise<unknown>[] = [];
+    for (const line of [1, 2, 3]) {
+      answers.push(store.markStarted(claimed.lease, [line]));
+      answers.push(store.appendRecords(claimed.lease, [record(line)], new Map()));
+      await nextTurn();
+    }
+    await Promise.all(answers);
+    t.equal(messages().length, 1);
+  },
+);
 
 t.test(
   'records that wait for others to share their commit go with the next operation, and with the end',
